@@ -1,0 +1,3 @@
+"""Knowledge distillation with unlabeled examples by student-label mixing (SLaM)."""
+
+__version__ = "0.1.0"
