@@ -1,3 +1,22 @@
 """Knowledge distillation with unlabeled examples by student-label mixing (SLaM)."""
 
+from sklearn_slam._losses import mixing_loss
+from sklearn_slam._slam import SLaMDistiller
+from sklearn_slam._teacher import CallableTeacher
+from sklearn_slam._teacher_accuracy import TeacherAccuracy
+from sklearn_slam.model_selection import SemiSupervisedSplit, UnlabeledPool
+from sklearn_slam.students import MLPStudent, SkorchStudent, TorchStudent
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "CallableTeacher",
+    "MLPStudent",
+    "SLaMDistiller",
+    "SemiSupervisedSplit",
+    "SkorchStudent",
+    "TeacherAccuracy",
+    "TorchStudent",
+    "UnlabeledPool",
+    "mixing_loss",
+]

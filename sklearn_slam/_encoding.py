@@ -1,0 +1,176 @@
+"""Tables in, one float32 matrix out: what the default student sees of a row.
+
+Statistics are taken once, at fit; ``transform`` is array code without per-call
+validation: for one row at a time, that costs more than the network.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from sklearn_slam._rows import container, is_frame, is_numeric, is_temporal
+
+MAX_CATEGORIES = 256
+"""Categories kept of a column, the most frequent; others count as unknown."""
+
+SMOOTH_CLIP = 3.0
+"""Scaled numbers z become z / sqrt(1 + (z / 3)^2): linear in the bulk, bounded by
+3 in the tails, so that one outlier does not rule the network."""
+
+
+class TableEncoder:
+    """Numbers centred, scaled and softly clipped, categories as codes, in float32.
+
+    The encoded columns are the numeric ones, then an indicator for each numeric
+    column that had missing values at fit, then one column of codes for each
+    categorical one. Missing numbers become the median; code 0 stands for missing,
+    unknown and rare categories. Sparse rows are scaled by each column's largest
+    absolute value and stay sparse.
+
+    Attributes
+    ----------
+    kind_ : str
+        Container of the table seen at fit.
+    center_, scale_ : ndarray of shape (n_numbers,)
+        Median, and inverse of the spread: the interquartile range over that of
+        the standard normal, or the standard deviation where that is 0.
+    with_missing_ : ndarray of int
+        Numeric columns that had missing values at fit.
+    n_numeric_ : int
+        Encoded columns that hold numbers or indicators; they come first.
+    n_categories_ : list of int
+        Number of codes of each column of codes.
+    """
+
+    def fit(self, X: Any) -> TableEncoder:
+        """Take the statistics from a table of at most some ten thousand rows."""
+        self.kind_ = container(X)
+        self.names_: list[Any] | None = None
+        self.codes_: dict[Any, dict[Any, int]] = {}
+        self.with_missing_ = np.empty(0, dtype=np.intp)
+        if self.kind_ == "sparse":
+            largest = np.asarray(abs(X).max(axis=0).todense()).ravel()
+            self.scale_ = _inverse(largest)
+            self.n_numeric_ = X.shape[1]
+            self.n_categories_: list[int] = []
+            return self
+        if is_frame(X):
+            self.names_ = []
+            for name in X.columns:
+                if is_temporal(X[name]):
+                    raise TypeError(
+                        f"Column {name!r} holds dates or times ({X[name].dtype}), "
+                        "which the default student does not read: replace it by "
+                        "numbers (days since a fixed date, the month, the weekday) "
+                        "or drop it."
+                    )
+                if is_numeric(X[name]):
+                    self.names_.append(name)
+                else:
+                    self.codes_[name] = _frequent_categories(X[name])
+        values = self._numbers(X)
+        missing = np.isnan(values)
+        # A column without any value is constant: it carries nothing.
+        values = np.where(missing.all(axis=0), 0.0, values)
+        lower, self.center_, upper = np.nanquantile(
+            values, (0.25, 0.5, 0.75), axis=0, method="linear"
+        ).reshape(3, -1)
+        spread = (upper - lower) / 1.349
+        spread = np.where(spread > 0, spread, np.nanstd(values, axis=0))
+        self.scale_ = _inverse(spread)
+        (self.with_missing_,) = np.nonzero(missing.any(axis=0))
+        self.n_numeric_ = values.shape[1] + len(self.with_missing_)
+        self.n_categories_ = [len(codes) + 1 for codes in self.codes_.values()]
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Return encoded rows, float32 of shape (n_rows, n_encoded) or CSR.
+
+        Raises
+        ------
+        ValueError
+            If a number is infinite.
+        """
+        if self.kind_ == "sparse":
+            return sp.csr_matrix(X).multiply(self.scale_).tocsr().astype(np.float32)
+        if sp.issparse(X):
+            X = X.toarray()
+        values = self._numbers(X)
+        scaled = (values - self.center_) * self.scale_
+        n_numbers = scaled.shape[1]
+        encoded = np.empty(
+            (len(values), self.n_numeric_ + len(self.codes_)), dtype=np.float32
+        )
+        if not np.isfinite(scaled.sum()):
+            missing = np.isnan(values)
+            if np.isinf(values).any():
+                raise ValueError(
+                    "Input X contains infinity; replace it by a large number or NaN."
+                )
+            encoded[:, n_numbers : self.n_numeric_] = missing[:, self.with_missing_]
+            scaled[missing] = 0.0
+        else:
+            encoded[:, n_numbers : self.n_numeric_] = 0.0
+        np.divide(
+            scaled,
+            np.sqrt(1.0 + np.square(scaled / SMOOTH_CLIP)),
+            out=encoded[:, :n_numbers],
+            casting="same_kind",
+        )
+        for place, (name, codes) in enumerate(self.codes_.items(), self.n_numeric_):
+            encoded[:, place] = _encode_categories(X[name], codes)
+        return encoded
+
+    def _numbers(self, X: Any) -> NDArray[np.float64]:
+        """Return the numeric columns as float64, missing values as NaN."""
+        if self.names_ is None:
+            return np.asarray(X, dtype=np.float64)
+        if not is_frame(X):
+            if self.codes_:
+                raise TypeError(
+                    "The student was fitted on a frame with categorical columns "
+                    f"({list(self.codes_)[:5]}); pass a frame with these columns."
+                )
+            return np.asarray(X, dtype=np.float64)
+        values = np.empty((X.shape[0], len(self.names_)))
+        for place, name in enumerate(self.names_):
+            column = X[name]
+            try:
+                values[:, place] = column.to_numpy()
+            except (TypeError, ValueError):  # pandas' NA in a nullable column
+                values[:, place] = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        return values
+
+
+def _inverse(spread: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return 1 / spread, and 0 for columns that do not vary."""
+    inverse = np.zeros(len(spread))
+    return np.divide(1.0, spread, out=inverse, where=spread > 0)
+
+
+def _frequent_categories(column: Any) -> dict[Any, int]:
+    """Return codes from 1 for the most frequent categories, in a fixed order."""
+    counts: dict[Any, int] = {}
+    for value in column.to_list():
+        # Missing values (None, NaN, NA) do not equal themselves, or are None.
+        if value is not None and (value == value) is True:
+            counts[value] = counts.get(value, 0) + 1
+    frequent = sorted(counts, key=lambda value: (-counts[value], str(value)))
+    return {value: code for code, value in enumerate(frequent[:MAX_CATEGORIES], 1)}
+
+
+def _encode_categories(column: Any, codes: dict[Any, int]) -> Any:
+    """Return the codes of a column of pandas or polars."""
+    categories = getattr(column.dtype, "categories", None)
+    own_codes = getattr(getattr(column, "array", None), "codes", None)
+    if own_codes is None:
+        return [codes.get(value, 0) for value in column.to_list()]
+    if len(own_codes) < len(categories):
+        return [codes.get(categories[at], 0) if at >= 0 else 0 for at in own_codes]
+    # The last entry is that of code -1, missing.
+    table = np.array([codes.get(value, 0) for value in categories] + [0])
+    return table[own_codes]

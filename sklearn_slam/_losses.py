@@ -1,0 +1,111 @@
+"""Losses on the student's logits, row by row: what student-label mixing is.
+
+The mixing loss compares a teacher's label not with the student's prediction
+``f`` but with the mixture
+
+    mix_j = alpha f_j + others_j (1 - f_j)
+
+where ``others_j`` is the weight that the noise model gives to "the teacher said
+j, and was wrong": ``(1 - alpha) / (k - 1)`` (definition) or ``1 - alpha``
+(Remark B.1) on the teacher's k most likely classes, 0 elsewhere.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of soft or one-hot labels and the student's prediction.
+
+    Parameters
+    ----------
+    logits, labels : Tensor of shape (n_rows, n_classes)
+
+    Returns
+    -------
+    loss : Tensor of shape (n_rows,)
+        In nats.
+    """
+    return torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+
+
+def mixing_loss(
+    logits: Tensor, labels: Tensor, alpha: Tensor, others: Tensor
+) -> Tensor:
+    """Cross-entropy of the teacher's labels and the mixed student prediction.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n_rows, n_classes)
+        The student's output before the softmax.
+    labels : Tensor of shape (n_rows, n_classes)
+        The teacher's labels, soft or one-hot; rows sum to 1.
+    alpha : Tensor of shape (n_rows,)
+        Probability, in (0, 1], that the teacher's top class is right.
+    others : Tensor of shape (n_rows, n_classes)
+        Weight of ``1 - f_j`` in the mixture: see :func:`others_weight`.
+
+    Returns
+    -------
+    loss : Tensor of shape (n_rows,)
+        In nats. Equals plain cross-entropy where ``alpha = 1``.
+
+    References
+    ----------
+    Kontonis et al., "SLaM: Student-Label Mixing for Distillation with Unlabeled
+    Examples", NeurIPS 2023, Definition 3.1 and Remark B.1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_slam import mixing_loss
+    >>> logits = torch.tensor([[2.0, 0.0]])
+    >>> labels = torch.tensor([[0.9, 0.1]])
+    >>> sure, no_others = torch.tensor([1.0]), torch.zeros(1, 2)
+    >>> plain = mixing_loss(logits, labels, sure, no_others)
+    >>> torch.allclose(plain, torch.nn.functional.cross_entropy(logits, labels))
+    True
+    >>> mixing_loss(logits, labels, torch.tensor([0.8]), torch.full((1, 2), 0.2))
+    tensor([0.4507])
+    """
+    with torch.no_grad():
+        log_f = torch.log_softmax(logits, dim=1)
+        # The mixture is f times `ratio`, so that its logarithm stays exact where
+        # f underflows. 1 / f must not overflow: under exp(-80) the mixture is
+        # `others` to the last digit where there are others, and f elsewhere.
+        bounded = log_f.clamp_min(-80.0)
+        slope = alpha.unsqueeze(1) - others
+        ratio = torch.addcmul(slope, others, bounded.neg().exp_())
+        log_mixture = torch.where(others > 0, bounded, log_f).add_(ratio.log())
+        loss = log_mixture.mul_(labels).sum(dim=1).neg_()
+        # With h_j = y_j (alpha - others_j) f_j / mix_j, the derivative by logit i
+        # is f_i sum_j h_j - h_i.
+        h = slope.mul_(labels).div_(ratio)
+        gradient = h.addcmul_(log_f.exp_(), h.sum(dim=1, keepdim=True), value=-1.0)
+    return attach_gradient(loss, logits, gradient.neg_())
+
+
+def attach_gradient(loss: Tensor, logits: Tensor, gradient: Tensor) -> Tensor:
+    """Return ``loss`` with its derivative by the logits written out.
+
+    A closed form is exact where autograd's tape overflows, and on small batches,
+    where each recorded operation costs more than its arithmetic, much cheaper.
+    The added term is zero.
+
+    Parameters
+    ----------
+    loss : Tensor of shape (n_rows,)
+        Computed without gradient.
+    logits : Tensor of shape (n_rows, n_classes)
+        What the loss was computed from.
+    gradient : Tensor of shape (n_rows, n_classes)
+        Derivative of each row's loss by that row's logits.
+
+    Returns
+    -------
+    loss : Tensor of shape (n_rows,)
+        Differentiable once by ``logits``.
+    """
+    return loss + ((logits - logits.detach()) * gradient).sum(dim=1)

@@ -1,0 +1,132 @@
+"""Rows of tables of any container, taken without copying what is not asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+CHUNK_ROWS = 32_768
+"""Rows handled at once where a whole table would cost too much memory."""
+
+
+def container(X: Any) -> str:
+    """Name the container of a table: pandas, polars, sparse or array."""
+    if sp.issparse(X):
+        return "sparse"
+    if hasattr(X, "columns") and hasattr(X, "shape"):
+        return "pandas" if hasattr(X, "iloc") else "polars"
+    return "array"
+
+
+def is_frame(X: Any) -> bool:
+    """Tell whether a table is a data frame, with named and typed columns."""
+    return container(X) in ("pandas", "polars")
+
+
+def is_numeric(column: Any) -> bool:
+    """Tell whether a column of a frame holds numbers or booleans, by its dtype."""
+    kind = getattr(column.dtype, "kind", None)
+    if kind is None:  # polars
+        return bool(column.dtype.is_numeric()) or str(column.dtype) == "Boolean"
+    return kind in "biuf"
+
+
+def is_temporal(column: Any) -> bool:
+    """Tell whether a column of a frame holds dates, times or durations."""
+    kind = getattr(column.dtype, "kind", None)
+    return bool(column.dtype.is_temporal()) if kind is None else kind in "Mm"
+
+
+def is_memory_mapped(X: Any) -> bool:
+    """Tell whether an array, or what it is a view of, lies in a mapped file."""
+    while isinstance(X, np.ndarray):
+        if isinstance(X, np.memmap):
+            return True
+        X = X.base
+    return False
+
+
+def take_rows(X: Any, rows: NDArray[np.intp] | slice) -> Any:
+    """Return the given rows in the same container."""
+    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+
+
+def stack_rows(tables: list[Any]) -> Any:
+    """Put tables of one container and one width on top of each other."""
+    if len(tables) == 1:
+        return tables[0]
+    kind = container(tables[0])
+    if kind == "pandas":
+        import pandas as pd
+
+        return pd.concat(tables)
+    if kind == "polars":
+        import polars as pl
+
+        return pl.concat(tables)
+    return sp.vstack(tables, format="csr") if kind == "sparse" else np.vstack(tables)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of one or two tables, in order; nothing is copied.
+
+    Parameters
+    ----------
+    parts : tuple of (table, indices)
+        ``indices`` is an integer array, or None for all rows of the table.
+    """
+
+    parts: tuple[tuple[Any, NDArray[np.intp] | None], ...]
+
+    @classmethod
+    def of(cls, X: Any) -> Rows:
+        """Return all rows of a table."""
+        return cls(((X, None),))
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self.offsets[-1])
+
+    @property
+    def offsets(self) -> NDArray[np.intp]:
+        """Position at which each part begins, and the total."""
+        sizes = [X.shape[0] if at is None else len(at) for X, at in self.parts]
+        return np.cumsum([0, *sizes])
+
+    def __add__(self, other: Rows) -> Rows:
+        """Append the rows of another."""
+        return Rows(self.parts + other.parts)
+
+    def chunks(self, size: int = CHUNK_ROWS) -> Iterator[Any]:
+        """Yield the rows in order, as tables of at most ``size`` rows."""
+        for X, at in self.parts:
+            n_rows = X.shape[0] if at is None else len(at)
+            for start in range(0, n_rows, size):
+                chunk = slice(start, min(start + size, n_rows))
+                yield take_rows(X, chunk if at is None else at[chunk])
+
+    def take(self, positions: NDArray[np.intp]) -> list[tuple[Any, NDArray[np.intp]]]:
+        """Return rows by position: for each part its rows, and where they belong."""
+        offsets = self.offsets
+        part_of = np.searchsorted(offsets, positions, side="right") - 1
+        taken = []
+        for part, (X, at) in enumerate(self.parts):
+            (places,) = np.nonzero(part_of == part)
+            if len(places):
+                rows = positions[places] - offsets[part]
+                taken.append((take_rows(X, rows if at is None else at[rows]), places))
+        return taken
+
+    def sample(self, size: int, rng: np.random.RandomState) -> Any:
+        """Return a table of at most ``size`` rows drawn without replacement."""
+        n_rows = len(self)
+        positions = np.arange(n_rows)
+        if n_rows > size:
+            positions = np.sort(rng.choice(n_rows, size, replace=False))
+        return stack_rows([table for table, _ in self.take(positions)])

@@ -1,0 +1,281 @@
+"""Student-label mixing."""
+
+from __future__ import annotations
+
+import numbers
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sklearn_slam._base import BaseDistiller, is_real
+from sklearn_slam._losses import mixing_loss
+from sklearn_slam._soft_labels import margins, top_k_mask
+from sklearn_slam._teacher_accuracy import TeacherAccuracy, consistent_mixing
+from sklearn_slam._training import LossFunction
+
+
+def slam_loss(
+    logits: Tensor, labels: Tensor, alpha: Tensor, other: Tensor, top_k: Tensor
+) -> Tensor:
+    """Return the mixing loss, the weights of the other classes put together here.
+
+    Parameters
+    ----------
+    logits, labels : Tensor of shape (n_rows, n_classes)
+    alpha, other : Tensor of shape (n_rows,)
+        Weight of ``f_j``, and of ``1 - f_j`` in the top k.
+    top_k : Tensor of bool, shape (n_rows, n_classes)
+        A bit a class is stored, not a float.
+    """
+    return mixing_loss(logits, labels, alpha, top_k * other.unsqueeze(1))
+
+
+class SLaMDistiller(BaseDistiller):
+    """Distill a teacher into a small network by student-label mixing (SLaM).
+
+    A teacher labels a large pool of unlabeled rows, and is often wrong there. Plain
+    distillation teaches the student those mistakes. Student-label mixing estimates
+    how often the teacher is right at each row, and mixes the *student's* prediction
+    accordingly before it is compared with the teacher's label.
+
+    Parameters
+    ----------
+    teacher : classifier, default=None
+        Any classifier with ``predict_proba``. One that arrives fitted
+        (:class:`sklearn.frozen.FrozenEstimator`, or any for which
+        ``check_is_fitted`` passes) is used as it is; the labeled rows must then be
+        new to it. One that arrives unfitted is cloned, cross-fitted on the labeled
+        rows, and fitted on all of them. None is gradient boosting for tables and
+        logistic regression for sparse rows.
+    student : object, default=None
+        What is trained: None or :class:`MLPStudent`, a torch module class or
+        factory called as ``student(n_features_in, n_classes)``, a module instance
+        (copied), a skorch net, or a :class:`~sklearn.pipeline.Pipeline` that ends
+        in one of these.
+    alpha : {"isotonic"}, float or callable, default="isotonic"
+        Probability that the teacher's top class is right: isotonic regression on
+        the teacher's margin, a constant in (0, 1], or a function from margins of
+        shape (n_rows,) to probabilities. 1 is plain distillation.
+    alpha_min : float, default=0.55
+        Lower bound on alpha, in [0, 1].
+    top_k : {"auto"} or int, default="auto"
+        The true class is assumed to be among the teacher's k most likely: a number
+        of at least 2, or, row by row, the least that reaches ``top_k_accuracy``.
+        Without effect on hard labels in the form that is not normalized.
+    top_k_accuracy : float, default=0.9
+        Probability in (0, 1] that ``top_k="auto"`` reaches for.
+    normalize : bool, default=False
+        Whether ``1 - alpha`` is divided by ``k - 1`` in the mixture (definition) or
+        not (Remark B.1, the form of the paper's experiments).
+    teacher_temperature : {"auto"} or float, default="auto"
+        Sharpening of the teacher's labels: 1 leaves them, 0 makes them hard.
+        "auto" is 0.7 times the temperature that calibrates the teacher.
+    labeled_weight : {"auto"} or float, default="auto"
+        Share of the loss that labeled rows carry, in [0, 1]; "auto" is 0.25.
+    calibrate : bool, default=True
+        Whether ``predict_proba`` is calibrated: the student's logits are divided
+        by the temperature at which it agrees best with the calibrated teacher on
+        the pool. Predicted classes stay the same.
+    cv : int, splitter or iterable, default=5
+        Folds for out-of-fold predictions of a teacher that arrives unfitted.
+    unlabeled_label : object, default=None
+        A label that marks unlabeled rows, such as -1, beside missing values.
+    max_epochs : int or "auto", default="auto"
+        Passes over the pool; "auto" makes about 3,000 steps, from 10 to 200 passes.
+    batch_size : int or "auto", default="auto"
+        Rows in a batch; "auto" is a sixteenth of the pool, from 32 to 256.
+    lr : float or "auto", default="auto"
+        Highest learning rate; "auto" is 0.001.
+    weight_decay : float or "auto", default="auto"
+        Weight decay of AdamW; "auto" is 0.01.
+    early_stopping : bool or "auto", default="auto"
+        Whether to hold out a tenth of the pool and stop when the loss there no
+        longer falls; "auto" means from 500 pool rows on.
+    device : str, default=None
+        Device of torch, such as "cuda"; None is the CPU.
+    n_jobs : int, default=None
+        Folds of an unfitted teacher that are fitted at once.
+    memory : str, joblib.Memory or None, default=None
+        Where the teacher's outputs are kept between fits.
+    verbose : int, default=0
+        Whether to show a progress bar over the teacher's labels and a line per
+        epoch.
+    random_state : int, RandomState instance or None, default=None
+        Decides folds, an unfitted teacher's own ``random_state`` where that is
+        None, initial weights, order of rows and dropout.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels, of labeled rows and of a fitted teacher, sorted.
+    n_features_in_ : int
+        Number of features seen at fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X has names that are strings.
+    teacher_ : classifier or None
+        The teacher used; None where all its probabilities were given and it did
+        not arrive fitted.
+    student_ : classifier
+        The fitted student, which predicts without the teacher and can be shipped
+        alone: a :class:`MLPStudent`, :class:`TorchStudent` or
+        :class:`SkorchStudent`.
+    teacher_accuracy_ : TeacherAccuracy
+        The fitted statistics: ``alpha`` and ``top_k`` as functions of the margin.
+    history_ : list of dict
+        What was recorded of each epoch, losses among it.
+    n_epochs_ : int
+        Number of epochs run.
+
+    See Also
+    --------
+    MLPStudent : The default student.
+    SemiSupervisedSplit : Cross-validation with unlabeled rows in X.
+    UnlabeledPool : A pool that cross-validation leaves whole.
+
+    Notes
+    -----
+    With f the student's and y the teacher's probabilities, the loss on a pool row
+    is the cross-entropy of y and ``alpha f + (1 - alpha) (1 - f) top(y; k)``,
+    divided by ``k - 1`` in the second term if ``normalize``. alpha and k are made
+    consistent row by row: below 1 / k (normalized) or 1 / 2 the gradient would turn
+    away from the teacher's class.
+
+    A frozen teacher behind a scaler in a Pipeline gets scaled rows. Give the
+    preprocessing to the student instead:
+    ``student=make_pipeline(StandardScaler(), module)``.
+
+    References
+    ----------
+    Kontonis, Iliopoulos, Trinh, Baykal, Menghani, Vee, "SLaM: Student-Label Mixing
+    for Distillation with Unlabeled Examples", NeurIPS 2023, arXiv:2302.03806.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.ensemble import ExtraTreesClassifier
+    >>> from sklearn_slam import SLaMDistiller
+    >>> X, y = load_digits(return_X_y=True)
+    >>> teacher = ExtraTreesClassifier(random_state=0)
+    >>> slam = SLaMDistiller(teacher, max_epochs=50, random_state=0)
+    >>> slam.fit(X[:300], y[:300], X_unlabeled=X[300:1500])
+    SLaMDistiller(max_epochs=50, random_state=0,
+                  teacher=ExtraTreesClassifier(random_state=0))
+    >>> slam.score(X[1500:], y[1500:]) > 0.85
+    True
+    """
+
+    def __init__(
+        self,
+        teacher: Any = None,
+        student: Any = None,
+        *,
+        alpha: Literal["isotonic"] | float | Callable[[Any], Any] = "isotonic",
+        alpha_min: float = 0.55,
+        top_k: Literal["auto"] | int = "auto",
+        top_k_accuracy: float = 0.9,
+        normalize: bool = False,
+        teacher_temperature: float | Literal["auto"] = "auto",
+        labeled_weight: float | Literal["auto"] = "auto",
+        calibrate: bool = True,
+        cv: Any = 5,
+        unlabeled_label: Any = None,
+        max_epochs: int | Literal["auto"] = "auto",
+        batch_size: int | Literal["auto"] = "auto",
+        lr: float | Literal["auto"] = "auto",
+        weight_decay: float | Literal["auto"] = "auto",
+        early_stopping: bool | Literal["auto"] = "auto",
+        device: str | None = None,
+        n_jobs: int | None = None,
+        memory: Any = None,
+        verbose: int = 0,
+        random_state: Any = None,
+    ) -> None:
+        self.teacher = teacher
+        self.student = student
+        self.alpha = alpha
+        self.alpha_min = alpha_min
+        self.top_k = top_k
+        self.top_k_accuracy = top_k_accuracy
+        self.normalize = normalize
+        self.teacher_temperature = teacher_temperature
+        self.labeled_weight = labeled_weight
+        self.calibrate = calibrate
+        self.cv = cv
+        self.unlabeled_label = unlabeled_label
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.early_stopping = early_stopping
+        self.device = device
+        self.n_jobs = n_jobs
+        self.memory = memory
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        alpha = self.alpha
+        named = isinstance(alpha, str) and alpha == "isotonic"
+        if not (named or callable(alpha) or (is_real(alpha, 0, 1) and alpha > 0)):
+            raise ValueError(
+                "alpha must be 'isotonic', a number in (0, 1] or a function of the "
+                f"margin, got {alpha!r}."
+            )
+        if not is_real(self.alpha_min, 0, 1):
+            raise ValueError(f"alpha_min must lie in [0, 1], got {self.alpha_min!r}.")
+        if not is_real(self.top_k_accuracy, 0, 1) or self.top_k_accuracy == 0:
+            raise ValueError(
+                f"top_k_accuracy must lie in (0, 1], got {self.top_k_accuracy!r}."
+            )
+        if not isinstance(self.normalize, bool | np.bool_):
+            raise ValueError(
+                f"normalize must be True or False, got {self.normalize!r}."
+            )
+        if isinstance(self.top_k, str) and self.top_k == "auto":
+            return
+        if not isinstance(self.top_k, numbers.Integral) or self.top_k < 2:
+            raise ValueError(
+                "top_k must be 'auto' or an integer of at least 2 (1 would mean that "
+                f"the teacher is always right: alpha=1), got {self.top_k!r}."
+            )
+
+    def _make_accuracy(self, classes: NDArray[Any]) -> TeacherAccuracy:
+        if self.top_k != "auto" and self.top_k > len(classes):
+            raise ValueError(
+                f"top_k={self.top_k} exceeds the number of classes, {len(classes)}."
+            )
+        return TeacherAccuracy(
+            alpha=self.alpha, top_k=self.top_k, top_k_accuracy=self.top_k_accuracy
+        )
+
+    def _loss_and_targets(
+        self, pool_proba: NDArray[np.float32], accuracy: TeacherAccuracy
+    ) -> tuple[LossFunction, Mapping[str, tuple[float, NDArray[Any]]]]:
+        margin = margins(pool_proba)
+        wanted = accuracy.alpha(margin)
+        alpha, k = consistent_mixing(
+            wanted,
+            accuracy.top_k(margin),
+            n_classes=accuracy.n_classes_,
+            alpha_min=self.alpha_min,
+            normalize=self.normalize,
+        )
+        if isinstance(self.alpha, numbers.Real) and (alpha > wanted).any():
+            warnings.warn(
+                f"alpha={self.alpha} is raised to {alpha.max():.3g}: alpha_min is "
+                f"{self.alpha_min}, and mixing needs alpha above "
+                f"{'1 / k' if self.normalize else '1 / 2'}.",
+                UserWarning,
+                stacklevel=4,
+            )
+        other = (1.0 - alpha) / (k - 1 if self.normalize else 1)
+        return slam_loss, {
+            "alpha": (1.0, alpha.astype(np.float32)),
+            "other": (0.0, other.astype(np.float32)),
+            "top_k": (True, top_k_mask(pool_proba, k)),
+        }

@@ -1,0 +1,150 @@
+"""A teacher's soft labels: margins, ranks, temperature. Arrays in, arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+from sklearn_slam._rows import CHUNK_ROWS
+
+TEMPERATURE_BOUNDS = 0.1, 10.0
+UNIFORM_SHARE = 1e-3
+"""Share of the uniform distribution mixed into probabilities before their
+logarithm is taken; a forest says exactly 0, and the best temperature would
+depend on where that is clipped."""
+
+
+def _chunks(proba: NDArray[np.floating]) -> Iterator[slice]:
+    for start in range(0, len(proba), CHUNK_ROWS):
+        yield slice(start, start + CHUNK_ROWS)
+
+
+def margins(proba: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the largest minus the second-largest probability of each row.
+
+    Parameters
+    ----------
+    proba : ndarray of shape (n_rows, n_classes)
+
+    Returns
+    -------
+    margin : ndarray of float64, shape (n_rows,)
+        In [0, 1].
+    """
+    margin = np.empty(len(proba))
+    for rows in _chunks(proba):
+        top_two = np.partition(proba[rows], -2, axis=1)[:, -2:].astype(np.float64)
+        margin[rows] = top_two[:, 1] - top_two[:, 0]
+    return margin.clip(0.0, 1.0)
+
+
+def top_k_mask(proba: NDArray[np.floating], k: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Mark each row's k most likely classes; ties go to the lower class index.
+
+    Parameters
+    ----------
+    proba : ndarray of shape (n_rows, n_classes)
+    k : ndarray of int, shape (n_rows,)
+
+    Returns
+    -------
+    mask : ndarray of bool, shape (n_rows, n_classes)
+        With ``k`` True entries in each row.
+    """
+    mask = np.empty(proba.shape, dtype=bool)
+    for rows in _chunks(proba):
+        order = np.argsort(-proba[rows], axis=1, kind="stable")
+        among = np.arange(proba.shape[1]) < k[rows, None]
+        np.put_along_axis(mask[rows], order, among, axis=1)
+    return mask
+
+
+def true_class_rank(
+    proba: NDArray[np.floating], y: NDArray[np.intp]
+) -> NDArray[np.intp]:
+    """Return how many classes the teacher holds more likely than the true one.
+
+    Parameters
+    ----------
+    proba : ndarray of shape (n_rows, n_classes)
+    y : ndarray of int, shape (n_rows,)
+        Index of the true class.
+
+    Returns
+    -------
+    rank : ndarray of int, shape (n_rows,)
+        0 where the teacher is right; ties count for the lower class index.
+    """
+    of_true = np.take_along_axis(proba, y[:, None], axis=1)
+    ahead = np.arange(proba.shape[1]) < y[:, None]
+    return ((proba > of_true) | ((proba == of_true) & ahead)).sum(axis=1)
+
+
+def temper(proba: NDArray[np.floating], temperature: float) -> NDArray[np.floating]:
+    """Raise probabilities to the power ``1 / temperature`` and normalize.
+
+    Parameters
+    ----------
+    proba : ndarray of shape (n_rows, n_classes)
+    temperature : float
+        1 leaves them, less sharpens, 0 gives the indicator of the most likely
+        class (of the first among equals).
+
+    Returns
+    -------
+    tempered : ndarray of shape (n_rows, n_classes), dtype of ``proba``
+    """
+    if temperature == 1:
+        return proba
+    tempered = np.zeros_like(proba)
+    for rows in _chunks(proba):
+        chunk = proba[rows]
+        if temperature == 0:
+            top = chunk.argmax(axis=1)[:, None]
+            np.put_along_axis(tempered[rows], top, 1.0, axis=1)
+        else:
+            relative = chunk / chunk.max(axis=1, keepdims=True)
+            powers = relative ** (1.0 / temperature)
+            tempered[rows] = powers / powers.sum(axis=1, keepdims=True)
+    return tempered
+
+
+def calibrating_temperature(
+    proba: NDArray[np.floating],
+    y: NDArray[np.intp],
+    sample_weight: NDArray[np.floating] | None = None,
+) -> float:
+    """Return the temperature that minimizes the log-loss of tempered labels.
+
+    Parameters
+    ----------
+    proba : ndarray of shape (n_rows, n_classes)
+        Of rows that the teacher did not learn from.
+    y : ndarray of int, shape (n_rows,)
+        Index of the true class.
+    sample_weight : ndarray of shape (n_rows,), default=None
+
+    Returns
+    -------
+    temperature : float
+        In [0.1, 10]; above 1 for an over-confident teacher.
+
+    References
+    ----------
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, Section 4.2.
+    """
+    proba = proba.astype(np.float64)
+    log_proba = np.log((1 - UNIFORM_SHARE) * proba + UNIFORM_SHARE / proba.shape[1])
+    log_proba -= log_proba.max(axis=1, keepdims=True)
+    of_true = np.take_along_axis(log_proba, y[:, None], axis=1)[:, 0]
+
+    def log_loss(log_temperature: float) -> float:
+        inverse = np.exp(-log_temperature)
+        log_sum = np.log(np.exp(inverse * log_proba).sum(axis=1))
+        return float(np.average(log_sum - inverse * of_true, weights=sample_weight))
+
+    found = minimize_scalar(log_loss, bounds=np.log(TEMPERATURE_BOUNDS))
+    return float(np.exp(found.x))

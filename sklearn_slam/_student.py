@@ -1,0 +1,409 @@
+"""What all students share: preprocessing, training, prediction."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, Self
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils import check_random_state, get_tags
+from sklearn.utils.validation import check_is_fitted
+from skorch import NeuralNet
+from torch import Tensor, nn
+
+from sklearn_slam._losses import cross_entropy
+from sklearn_slam._rows import Rows, is_memory_mapped
+from sklearn_slam._training import (
+    BatchSource,
+    DenseRows,
+    LazyRows,
+    LossFunction,
+    RowLoss,
+    SparseRows,
+    TrainingSet,
+    seeded,
+    sensible_threads,
+    was_interrupted,
+)
+from sklearn_slam._validation import (
+    check_weights,
+    encode,
+    split_labels,
+    take_sample_weight,
+    validate_table,
+)
+
+FIT_ROWS = 50_000
+"""Rows at most that preprocessing takes its statistics from."""
+
+PREDICT_ROWS = 4_096
+"""Rows that the network predicts at once."""
+
+HELD_OUT_SHARE = 0.1
+MAX_HELD_OUT_POOL = 5_000
+MIN_POOL_TO_HOLD_OUT = 500
+"""Pool rows below which early stopping="auto" holds none out."""
+
+MIN_HELD_OUT_LABELS = 200
+"""Held-out labels below which their accuracy is noise, so that none is held out."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a student is to learn: targets of labeled rows, then of the pool.
+
+    Parameters
+    ----------
+    labeled, pool : Rows
+    y : ndarray of int, shape (n_labeled,)
+        Index of each labeled row's class.
+    loss : callable
+        From logits and ``targets`` to a loss per row.
+    targets : mapping of str to Tensor
+        Each with a row per labeled row, then per pool row; ``labels`` of shape
+        (n_rows, n_classes) is among them.
+    weights : ndarray of shape (n_rows,) or None
+        Of labeled rows, then of the pool.
+    labeled_share : float
+        Share of the loss that labeled rows carry, in [0, 1].
+    """
+
+    labeled: Rows
+    pool: Rows
+    y: NDArray[np.intp]
+    loss: LossFunction
+    targets: Mapping[str, Tensor]
+    weights: NDArray[np.float64] | None
+    labeled_share: float
+
+
+@dataclass(frozen=True)
+class Split:
+    """Positions of the rows to train on and of those held out, and their weights."""
+
+    labeled: Tensor
+    pool: Tensor
+    held_labeled: Tensor
+    held_pool: Tensor
+    weights: Tensor | None
+
+    @classmethod
+    def of(
+        cls,
+        lesson: Lesson,
+        early_stopping: bool | Literal["auto"],
+        rng: np.random.RandomState,
+    ) -> Split:
+        """Hold rows out for early stopping; leave out those that weigh nothing."""
+        n_labeled, n_pool = len(lesson.labeled), len(lesson.pool)
+        labeled = np.arange(n_labeled)
+        pool = np.arange(n_labeled, n_labeled + n_pool)
+        weights = None
+        if lesson.weights is not None:
+            labeled = labeled[lesson.weights[labeled] > 0]
+            pool = pool[lesson.weights[pool] > 0]
+            weights = torch.from_numpy(lesson.weights.astype(np.float32))
+            for part in (labeled, pool):
+                if len(part):
+                    weights[part] /= weights[part].mean()
+        if lesson.labeled_share == 0:
+            labeled = labeled[:0]
+        if lesson.labeled_share == 1:
+            pool = pool[:0]
+        if early_stopping == "auto":
+            early_stopping = len(pool) >= MIN_POOL_TO_HOLD_OUT
+        n_held_pool = n_held_labeled = 0
+        if early_stopping:
+            n_held_pool = min(int(HELD_OUT_SHARE * len(pool)), MAX_HELD_OUT_POOL)
+            n_held_labeled = int(HELD_OUT_SHARE * len(labeled))
+            if n_held_labeled < MIN_HELD_OUT_LABELS or not n_held_pool:
+                n_held_labeled = 0
+        pool, labeled = rng.permutation(pool), rng.permutation(labeled)
+        return cls(
+            labeled=torch.from_numpy(labeled[n_held_labeled:]),
+            pool=torch.from_numpy(pool[n_held_pool:]),
+            held_labeled=torch.from_numpy(labeled[:n_held_labeled]),
+            held_pool=torch.from_numpy(pool[:n_held_pool]),
+            weights=weights,
+        )
+
+
+class BaseStudent(ClassifierMixin, BaseEstimator):
+    """What all students share: preprocessing, training, prediction.
+
+    Subclasses say how a table becomes the network's input (``_fit_encoding``,
+    ``_encode``), which net learns (``_make_net``), and what its output means
+    (``_to_logits``).
+    """
+
+    preprocessor: Any
+    early_stopping: bool | Literal["auto"]
+    random_state: Any
+
+    def fit(self, X: Any, y: ArrayLike, **params: Any) -> Self:
+        """Train on labels alone, without a teacher.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_rows, n_features)
+            Rows.
+        y : array-like of shape (n_rows,)
+            A label for each row.
+        **params : dict
+            ``sample_weight``, array-like of shape (n_rows,): weights of the rows.
+
+        Returns
+        -------
+        self : object
+            The fitted student.
+        """
+        sample_weight = take_sample_weight(params)
+        X = self._validate(X, reset=True)
+        has_label, labels = split_labels(y, n_rows=X.shape[0])
+        if not has_label.all():
+            raise ValueError(
+                f"y misses {np.sum(~has_label)} labels (NaN or None). A student alone "
+                "learns from labeled rows; SLaMDistiller takes the others too."
+            )
+        classes = np.unique(labels)
+        if len(classes) < 2:
+            raise ValueError(
+                f"y holds one class only ({classes[0]!r}); at least two are needed."
+            )
+        codes = encode(labels, classes)
+        lesson = Lesson(
+            labeled=Rows.of(X),
+            pool=Rows(()),
+            y=codes,
+            loss=cross_entropy,
+            targets={"labels": torch.eye(len(classes))[torch.from_numpy(codes)]},
+            weights=check_weights(sample_weight, X.shape[0], "sample_weight"),
+            labeled_share=1.0,
+        )
+        return self._fit_lesson(lesson, classes)
+
+    def predict_proba(self, X: Any) -> NDArray[np.float32]:
+        """Return class probabilities.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_rows, n_features)
+            Rows in the form seen at fit.
+
+        Returns
+        -------
+        proba : ndarray of float32, shape (n_rows, n_classes)
+            Columns follow ``classes_``. The network computes in float32, so a row
+            alone and in a batch agree to that precision, and so says the dtype.
+        """
+        return torch.softmax(self._calibrated_logits(X), dim=1).numpy()
+
+    def predict_log_proba(self, X: Any) -> NDArray[np.float32]:
+        """Return the logarithm of class probabilities.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_rows, n_features)
+            Rows in the form seen at fit.
+
+        Returns
+        -------
+        log_proba : ndarray of float32, shape (n_rows, n_classes)
+            Exact where the probability itself would be rounded to 0.
+        """
+        return torch.log_softmax(self._calibrated_logits(X), dim=1).numpy()
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the most likely class of each row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, frame} of shape (n_rows, n_features)
+            Rows in the form seen at fit.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_rows,)
+            In the dtype of ``classes_``.
+        """
+        top = self._calibrated_logits(X).argmax(dim=1)
+        return self.classes_[top.numpy()]
+
+    @property
+    def module_(self) -> nn.Module:
+        """The trained network; returns logits of encoded rows."""
+        return self.net_.module_
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self._allows_nan
+        return tags
+
+    # What subclasses say.
+
+    def _fit_encoding(self, table: Any) -> None:
+        """Take the encoding's statistics from some rows of the data."""
+        raise NotImplementedError
+
+    def _encode(self, table: Any) -> Any:
+        """Return a table as float32, dense or CSR."""
+        raise NotImplementedError
+
+    def _make_net(self, source: BatchSource, split: Split) -> NeuralNet:
+        """Return a net with its training parameters, not initialized."""
+        raise NotImplementedError
+
+    def _prepare_net(
+        self, net: NeuralNet, criterion: RowLoss, held_out: TrainingSet | None
+    ) -> None:
+        """Put our loss, batches and held-out rows into the net."""
+        raise NotImplementedError
+
+    def _release_net(self, net: NeuralNet) -> None:
+        """Take out of the trained net what served training only."""
+        raise NotImplementedError
+
+    def _to_logits(self, output: Any) -> Tensor:
+        """Return the net's output as logits of shape (n_rows, n_classes)."""
+        raise NotImplementedError
+
+    @property
+    def _allows_nan(self) -> bool:
+        """Whether missing values may reach the preprocessing."""
+        return self.preprocessor is not None
+
+    # Rows.
+
+    def _validate(self, X: Any, *, reset: bool) -> Any:
+        """Check a table's width, names and entries."""
+        return validate_table(
+            self,
+            X,
+            reset=reset,
+            allow_nan=self._allows_nan,
+            numeric=self.preprocessor is None,
+        )
+
+    def _fit_preprocessing(self, lesson: Lesson, rng: np.random.RandomState) -> None:
+        """Fit preprocessor and encoding, on labeled and pool rows alike."""
+        rows = lesson.labeled + lesson.pool
+        if self.preprocessor is not None:
+            self.preprocessor_ = clone(self.preprocessor)
+            steps = getattr(self.preprocessor, "steps", [("", self.preprocessor)])
+            if any(get_tags(step).target_tags.required for _, step in steps):
+                table = lesson.labeled.sample(len(lesson.labeled), rng)
+                self.preprocessor_.fit(table, self.classes_[lesson.y])
+            else:
+                self.preprocessor_.fit(rows.sample(FIT_ROWS, rng))
+        self._fit_encoding(self._preprocess(rows.sample(FIT_ROWS, rng)))
+
+    def _preprocess(self, table: Any) -> Any:
+        if self.preprocessor is None:
+            return table
+        return self.preprocessor_.transform(table)
+
+    def _encode_rows(self, rows: Rows) -> BatchSource:
+        """Encode rows once, or a batch at a time where they lie in a mapped file."""
+        if any(is_memory_mapped(X) for X, _ in rows.parts):
+            return LazyRows(rows, lambda table: self._encode(self._preprocess(table)))
+        chunks = (self._encode(self._preprocess(table)) for table in rows.chunks())
+        first = next(chunks)
+        if sp.issparse(first):
+            return SparseRows(sp.vstack([first, *chunks], format="csr"))
+        encoded = torch.empty(len(rows), first.shape[1])
+        start = 0
+        for chunk in itertools.chain([first], chunks):
+            encoded[start : start + len(chunk)] = torch.from_numpy(chunk)
+            start += len(chunk)
+        return DenseRows(encoded)
+
+    def _calibrated_logits(self, X: Any) -> Tensor:
+        """Return the logits of a table, divided by the temperature."""
+        check_is_fitted(self, "net_")
+        X = self._validate(X, reset=False)
+        with torch.no_grad():
+            logits = [self._logits(table) for table in Rows.of(X).chunks(PREDICT_ROWS)]
+            return torch.cat(logits) / self.temperature_
+
+    def _logits(self, table: Any) -> Tensor:
+        encoded = self._encode(self._preprocess(table))
+        dense = encoded.toarray() if sp.issparse(encoded) else encoded
+        return self._to_logits(self.net_.infer(torch.from_numpy(dense))).cpu()
+
+    # Training.
+
+    def _fit_lesson(self, lesson: Lesson, classes: NDArray[Any]) -> Self:
+        """Fit preprocessing and network to what the student is to learn."""
+        self.classes_ = classes
+        self.temperature_ = 1.0
+        rng = check_random_state(self.random_state)
+        self._fit_preprocessing(lesson, rng)
+        source = self._encode_rows(lesson.labeled + lesson.pool)
+        split = Split.of(lesson, self.early_stopping, rng)
+        seed = int(rng.randint(np.iinfo(np.int32).max))
+        with seeded(seed) as generator:
+            net = self._make_net(source, split)
+            criterion = RowLoss(lesson.loss, self._to_logits)
+            rows = partial(
+                TrainingSet,
+                source=source,
+                targets=lesson.targets,
+                weights=split.weights,
+                labeled_share=lesson.labeled_share,
+                criterion=criterion,
+                generator=generator,
+            )
+            held_out = rows(labeled=split.held_labeled, pool=split.held_pool)
+            self._prepare_net(net, criterion, held_out if len(held_out) else None)
+            net.initialize()
+            check_output(net, source, len(classes))
+            with sensible_threads(net.module_, net.batch_size):
+                net.partial_fit(rows(labeled=split.labeled, pool=split.pool), None)
+        if was_interrupted(net):
+            warnings.warn(
+                f"Training was interrupted in epoch {len(net.history)} of "
+                f"{net.max_epochs}; the student keeps what it has learned so far.",
+                UserWarning,
+                stacklevel=4,
+            )
+        self.history_ = [
+            {name: value for name, value in epoch.items() if name != "batches"}
+            for epoch in net.history
+        ]
+        self.n_epochs_ = len(self.history_)
+        net.module_.eval()
+        self._release_net(net)
+        self.net_ = net
+        return self
+
+
+def check_output(net: NeuralNet, source: BatchSource, n_classes: int) -> None:
+    """Raise unless the module returns one number per row and class (or one logit)."""
+    batch = source.batch(torch.arange(min(64, len(source))))
+    net.module_.eval()
+    with torch.no_grad():
+        output = net.infer(batch)
+    widths = (n_classes, 1) if n_classes == 2 else (n_classes,)
+    if not isinstance(output, Tensor):
+        raise TypeError(
+            f"The student's module returned {type(output).__name__}; it must return "
+            "one tensor of logits."
+        )
+    if output.ndim == 1:
+        output = output.unsqueeze(1)
+    if output.ndim != 2 or len(output) != len(batch) or output.shape[1] not in widths:
+        raise ValueError(
+            f"The student's module returned shape {tuple(output.shape)} for "
+            f"{len(batch)} rows; ({len(batch)}, {n_classes}) is expected, one logit "
+            "for each class (or one, for two classes). A module class or factory is "
+            "called as student(n_features_in, n_classes)."
+        )

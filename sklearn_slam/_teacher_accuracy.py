@@ -1,0 +1,243 @@
+"""How often the teacher is right: alpha(x) and k(x) as functions of its margin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.isotonic import IsotonicRegression
+
+from sklearn_slam._soft_labels import (
+    calibrating_temperature,
+    margins,
+    true_class_rank,
+)
+
+NORMALIZED_GAP = 0.02
+UNNORMALIZED_BOUND = 0.52
+
+
+class TeacherAccuracy:
+    """Estimates of how often a teacher is right, as functions of its margin.
+
+    The margin is the teacher's largest minus its second-largest probability.
+    ``alpha`` is an isotonic regression of "the top class is right" on the margin,
+    ``top_k`` the smallest k for which an isotonic regression of "the true class is
+    among the k most likely" reaches ``top_k_accuracy``. Both must be fitted on rows
+    that the teacher did not learn from: on its own rows a forest is always right.
+
+    Parameters
+    ----------
+    alpha : {"isotonic"}, float or callable, default="isotonic"
+        Source of alpha: the regression, a constant in (0, 1], or a function from
+        margins of shape (n_rows,) to probabilities of shape (n_rows,).
+    top_k : {"auto"} or int, default="auto"
+        Source of k: the regressions, or a constant of at least 2.
+    top_k_accuracy : float, default=0.9
+        The accuracy in (0, 1] that ``top_k="auto"`` reaches for.
+
+    Attributes
+    ----------
+    margins_ : ndarray of shape (n_held_out,)
+        Teacher's margins on the held-out rows.
+    ranks_ : ndarray of int, shape (n_held_out,)
+        How many classes the teacher held more likely than the true one there.
+    hits_ : ndarray of bool, shape (n_held_out,)
+        Whether it was right: ``ranks_ == 0``.
+    sample_weight_ : ndarray of shape (n_held_out,) or None
+        Weights of the held-out rows.
+    n_classes_ : int
+        Number of classes L.
+    temperature_ : float
+        Temperature that minimizes the teacher's log-loss on the held-out rows;
+        above 1 for an over-confident teacher.
+
+    References
+    ----------
+    Kontonis et al., "SLaM: Student-Label Mixing for Distillation with Unlabeled
+    Examples", NeurIPS 2023, Section 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_slam import TeacherAccuracy
+    >>> proba = np.array([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4], [0.55, 0.45]])
+    >>> accuracy = TeacherAccuracy().fit(proba, [0, 0, 0, 1])
+    >>> accuracy.alpha([0.1, 0.2, 0.7])
+    array([0., 1., 1.])
+    """
+
+    def __init__(
+        self,
+        *,
+        alpha: Literal["isotonic"] | float | Callable[[Any], Any] = "isotonic",
+        top_k: Literal["auto"] | int = "auto",
+        top_k_accuracy: float = 0.9,
+    ) -> None:
+        self._alpha = alpha
+        self._top_k = top_k
+        self._top_k_accuracy = top_k_accuracy
+
+    def fit(
+        self,
+        proba: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+    ) -> TeacherAccuracy:
+        """Estimate the accuracies on held-out rows.
+
+        Parameters
+        ----------
+        proba : array-like of shape (n_held_out, n_classes)
+            The teacher's probabilities.
+        y : array-like of int, shape (n_held_out,)
+            Index of the true class.
+        sample_weight : array-like of shape (n_held_out,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : TeacherAccuracy
+            The fitted statistics.
+        """
+        proba, y = np.asarray(proba), np.asarray(y, dtype=np.intp)
+        weights = None if sample_weight is None else np.asarray(sample_weight)
+        self.n_classes_ = proba.shape[1]
+        self.margins_ = margins(proba)
+        self.ranks_ = true_class_rank(proba, y)
+        self.hits_ = self.ranks_ == 0
+        self.sample_weight_ = weights
+        self.temperature_ = calibrating_temperature(proba, y, weights)
+        return self
+
+    def _accuracy_among(self, k: int) -> IsotonicRegression:
+        """Regress "the true class is among the k most likely" on the margin."""
+        regression = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
+        hits = (self.ranks_ < k).astype(np.float64)
+        return regression.fit(self.margins_, hits, sample_weight=self.sample_weight_)
+
+    def top_k_accuracy(self, margin: ArrayLike, k: int) -> NDArray[np.float64]:
+        """Return the estimated probability that the true class is in the top k.
+
+        Parameters
+        ----------
+        margin : array-like of shape (n_rows,)
+            In [0, 1].
+        k : int
+            From 1 (the teacher's accuracy) to the number of classes.
+
+        Returns
+        -------
+        accuracy : ndarray of shape (n_rows,)
+            In [0, 1].
+        """
+        return self._accuracy_among(k).predict(np.asarray(margin, dtype=np.float64))
+
+    def alpha(self, margin: ArrayLike) -> NDArray[np.float64]:
+        """Return the estimated probability that the teacher's top class is right.
+
+        Parameters
+        ----------
+        margin : array-like of shape (n_rows,)
+            In [0, 1].
+
+        Returns
+        -------
+        alpha : ndarray of shape (n_rows,)
+            In [0, 1], before any lower bound.
+
+        Raises
+        ------
+        ValueError
+            If a callable ``alpha`` returns another shape or values outside (0, 1].
+        """
+        margin = np.asarray(margin, dtype=np.float64)
+        if self._alpha == "isotonic":
+            return self.top_k_accuracy(margin, 1)
+        if not callable(self._alpha):
+            return np.full(margin.shape, float(self._alpha))
+        alpha = np.asarray(self._alpha(margin), dtype=np.float64)
+        if alpha.shape != margin.shape:
+            raise ValueError(
+                f"alpha returned shape {alpha.shape} for margins of shape "
+                f"{margin.shape}; return one probability for each margin."
+            )
+        if not ((alpha > 0) & (alpha <= 1)).all():
+            raise ValueError(
+                "alpha returned values outside (0, 1] (from "
+                f"{alpha.min():.3g} to {alpha.max():.3g}); it must return the "
+                "probability that the teacher is right."
+            )
+        return alpha
+
+    def top_k(self, margin: ArrayLike) -> NDArray[np.intp]:
+        """Return k(x), the number of classes that the truth is assumed to be among.
+
+        Parameters
+        ----------
+        margin : array-like of shape (n_rows,)
+            In [0, 1].
+
+        Returns
+        -------
+        k : ndarray of int, shape (n_rows,)
+            From 2 to the number of classes.
+        """
+        margin = np.asarray(margin, dtype=np.float64)
+        if self._top_k != "auto":
+            return np.full(margin.shape, int(self._top_k))
+        k = np.full(margin.shape, self.n_classes_)
+        open_rows = np.arange(len(margin))
+        for candidate in range(2, self.n_classes_):
+            reached = (
+                self.top_k_accuracy(margin[open_rows], candidate)
+                >= self._top_k_accuracy
+            )
+            k[open_rows[reached]] = candidate
+            open_rows = open_rows[~reached]
+            if not len(open_rows):
+                break
+        return k
+
+
+def consistent_mixing(
+    alpha: NDArray[np.float64],
+    k: NDArray[np.intp],
+    *,
+    n_classes: int,
+    alpha_min: float,
+    normalize: bool,
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Bound alpha and k, row by row, so that mixing keeps the teacher's direction.
+
+    The mixture increases in the student's probability of a top-k class only while
+    ``alpha > 1 / k`` (normalized form) or ``alpha > 1 / 2`` (unnormalized form);
+    below, the gradient turns away from the teacher's class. So k grows where alpha
+    is low, and alpha is raised where k cannot grow.
+
+    Parameters
+    ----------
+    alpha : ndarray of shape (n_rows,)
+        Probability that the teacher is right.
+    k : ndarray of int, shape (n_rows,)
+        Classes among which the truth is assumed.
+    n_classes : int
+    alpha_min : float
+        Lower bound on alpha.
+    normalize : bool
+        Form of the mixture.
+
+    Returns
+    -------
+    alpha : ndarray of shape (n_rows,)
+    k : ndarray of int, shape (n_rows,)
+    """
+    alpha = np.maximum(alpha, alpha_min)
+    if not normalize:
+        return np.maximum(alpha, UNNORMALIZED_BOUND), k
+    # alpha may be 0 without a bound; 1 / n_classes already asks for every class.
+    wanted = np.floor(1.0 / np.maximum(alpha, 1.0 / n_classes)).astype(np.intp) + 1
+    k = np.minimum(n_classes, np.maximum(k, wanted))
+    return np.minimum(1.0, np.maximum(alpha, 1.0 / k + NORMALIZED_GAP)), k

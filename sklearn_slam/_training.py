@@ -1,0 +1,410 @@
+"""Training a network on tensor batches with skorch; knows nothing of teachers.
+
+A training set holds encoded rows, the targets of a row-wise loss, and which rows
+are labeled. Batches are drawn from the labeled part and from the pool separately
+and gathered by one indexing operation each, not row by row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Protocol
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EpochTimer
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from sklearn_slam._rows import Rows
+
+LossFunction = Callable[..., Tensor]
+"""From logits and named targets, each with a row per row, to a loss per row."""
+
+FLOPS_PER_THREAD = 5e7
+"""Multiplications of one step below which another thread costs more than it
+brings; on a busy machine, waiting for it has cost 20 to 60 times the step."""
+
+
+class BatchSource(Protocol):
+    """Encoded rows that are read a batch at a time."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    def batch(self, rows: Tensor) -> Tensor:
+        """Return the given rows as a dense float32 tensor."""
+
+
+@dataclass(frozen=True)
+class DenseRows:
+    """Encoded rows in memory."""
+
+    X: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.X)
+
+    def batch(self, rows: Tensor) -> Tensor:
+        """Return the given rows."""
+        return self.X.index_select(0, rows)
+
+
+@dataclass(frozen=True)
+class SparseRows:
+    """Encoded rows in CSR form, densified a batch at a time."""
+
+    X: sp.csr_matrix
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self.X.shape[0])
+
+    def batch(self, rows: Tensor) -> Tensor:
+        """Return the given rows, dense."""
+        return torch.from_numpy(self.X[rows.numpy()].toarray())
+
+
+@dataclass(frozen=True)
+class LazyRows:
+    """Rows of memory-mapped tables, read and encoded a batch at a time."""
+
+    rows: Rows
+    encode: Callable[[Any], NDArray[np.float32]]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
+
+    def batch(self, rows: Tensor) -> Tensor:
+        """Return the given rows, encoded."""
+        taken = self.rows.take(rows.numpy())
+        encoded = np.concatenate([self.encode(table) for table, _ in taken])
+        places = np.concatenate([places for _, places in taken])
+        batch = np.empty_like(encoded)
+        batch[places] = encoded
+        return torch.from_numpy(batch)
+
+
+class RowLoss(nn.Module):
+    """A loss on the rows of the current batch, in the place of skorch's criterion.
+
+    skorch hands a criterion the network's output and class labels. The targets
+    of this loss are more than labels, so the batches leave them here, and users'
+    callbacks go on seeing labels.
+
+    Parameters
+    ----------
+    loss : callable
+        From logits and targets to a loss per row.
+    to_logits : callable
+        From the network's output to logits of shape (n_rows, n_classes).
+    """
+
+    def __init__(self, loss: LossFunction, to_logits: Callable[[Any], Tensor]) -> None:
+        super().__init__()
+        self.loss = loss
+        self.to_logits = to_logits
+        self.targets: Mapping[str, Tensor] = {}
+        self.shares = torch.empty(0)
+
+    def itself(self) -> RowLoss:
+        """Return this loss: the factory that skorch wants before initialization."""
+        return self
+
+    def forward(self, output: Any, labels: Tensor) -> Tensor:
+        """Return the weighted loss of the batch whose targets were left here."""
+        logits = self.to_logits(output)
+        device = logits.device
+        targets = {name: rows.to(device) for name, rows in self.targets.items()}
+        return torch.dot(self.loss(logits, **targets), self.shares.to(device))
+
+
+@dataclass
+class TrainingSet(Dataset):
+    """Rows to train on: labeled ones first, then the pool.
+
+    Parameters
+    ----------
+    source : BatchSource
+        Encoded rows.
+    targets : mapping of str to Tensor
+        What the loss takes beside logits; each has a row per row. ``labels``, of
+        shape (n_rows, n_classes), is among them.
+    weights : Tensor of shape (n_rows,) or None
+        Averages 1 over each part; None means equal weights.
+    labeled, pool : Tensor of int
+        Positions of the rows in use.
+    labeled_share : float
+        Share of the loss that the labeled rows carry.
+    criterion : RowLoss
+        Where each batch leaves its targets.
+    generator : torch.Generator
+        Decides the order of rows.
+    """
+
+    source: BatchSource
+    targets: Mapping[str, Tensor]
+    weights: Tensor | None
+    labeled: Tensor
+    pool: Tensor
+    labeled_share: float
+    criterion: RowLoss
+    generator: torch.Generator
+
+    def __len__(self) -> int:
+        """Return the number of rows of the part that an epoch passes over."""
+        return max(len(self.labeled), len(self.pool))
+
+    def __getitem__(self, at: int) -> tuple[Tensor, int]:
+        """Return one row of that part and its label."""
+        rows = self.pool if len(self.pool) >= len(self.labeled) else self.labeled
+        row = rows[at : at + 1]
+        return self.source.batch(row)[0], int(self.targets["labels"][row].argmax())
+
+
+class TensorBatches:
+    """Batches of a training set; stands in for skorch's data loader.
+
+    Parameters
+    ----------
+    dataset : TrainingSet
+    batch_size : int
+    shuffle : bool, default=False
+        Whether to draw batches for training; otherwise the pool passes in order.
+    **loader_options
+        What users set for a row-by-row loader (``num_workers``, ``pin_memory``,
+        ``drop_last``) has no meaning here.
+    """
+
+    def __init__(
+        self,
+        dataset: TrainingSet,
+        batch_size: int,
+        shuffle: bool = False,
+        **loader_options: Any,
+    ) -> None:
+        self.dataset = dataset
+        self.shuffle = shuffle
+        self.n_labeled, self.n_pool = self._split(batch_size)
+
+    def _split(self, batch_size: int) -> tuple[int, int]:
+        """Return how many labeled and how many pool rows a batch holds."""
+        data = self.dataset
+        batch_size = min(batch_size, len(data.labeled) + len(data.pool))
+        if not len(data.labeled):
+            return 0, batch_size
+        if not len(data.pool):
+            return batch_size, 0
+        n_labeled = round(batch_size * data.labeled_share)
+        # A part that carries any of the loss is in every batch.
+        n_labeled = int(np.clip(n_labeled, 1, max(1, batch_size - 1)))
+        return n_labeled, max(1, batch_size - n_labeled)
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
+        data = self.dataset
+        if not self.n_pool:
+            return max(1, len(data.labeled) // self.n_labeled)
+        if self.shuffle:
+            return max(1, len(data.pool) // self.n_pool)
+        return math.ceil(len(data.pool) / self.n_pool)
+
+    def _order(self) -> Iterator[tuple[Tensor, int]]:
+        """Yield the rows of each batch and how many of them are labeled."""
+        data = self.dataset
+        if not self.shuffle:
+            for rows in data.pool.split(self.n_pool):
+                yield rows, 0
+            return
+        n_batches = len(self)
+        drawn = [
+            _draw(rows, n_batches * size, data.generator).view(n_batches, size)
+            for rows, size in ((data.labeled, self.n_labeled), (data.pool, self.n_pool))
+        ]
+        for rows in torch.cat(drawn, dim=1):
+            yield rows, self.n_labeled
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield encoded rows and labels; leave all targets at the criterion."""
+        data = self.dataset
+        for rows, n_labeled in self._order():
+            shares = _shares(n_labeled, len(rows), data.labeled_share)
+            if data.weights is not None:
+                shares = shares * data.weights.index_select(0, rows)
+            targets = {
+                name: values.index_select(0, rows)
+                for name, values in data.targets.items()
+            }
+            data.criterion.targets, data.criterion.shares = targets, shares
+            yield data.source.batch(rows), targets["labels"].argmax(dim=1)
+
+
+def _draw(rows: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """Draw rows in random order, each again only when all have been drawn."""
+    if not size:
+        return rows[:0]
+    rounds = math.ceil(size / len(rows))
+    orders = [torch.randperm(len(rows), generator=generator) for _ in range(rounds)]
+    return rows[torch.cat(orders)[:size]]
+
+
+@cache
+def _shares(n_labeled: int, n_rows: int, labeled_share: float) -> Tensor:
+    """Return the weight of each row of a batch; they sum to 1."""
+    n_pool = n_rows - n_labeled
+    if not n_labeled or not n_pool:
+        return torch.full((n_rows,), 1.0 / n_rows)
+    of_labeled = torch.full((n_labeled,), labeled_share / n_labeled)
+    return torch.cat([of_labeled, torch.full((n_pool,), (1 - labeled_share) / n_pool)])
+
+
+class StopOnNonFiniteLoss(Callback):
+    """End training with an error at the first epoch whose loss is not finite."""
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Raise ``FloatingPointError`` where the epoch's training loss is NaN."""
+        loss = net.history[-1].get("train_loss", 0.0)
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"The training loss became {loss} in epoch {len(net.history)}. Lower "
+                "lr, scale the features (the student's own preprocessing may be "
+                "missing), or clip gradients."
+            )
+
+
+class StudentNet(NeuralNet):
+    """A skorch net without the work per batch that nobody asked for.
+
+    skorch calls every callback and reads the loss back for each batch. Here the
+    loss is read once per epoch, and the learning rate follows half a cosine from
+    ``lr`` to 0, after a short linear rise, without a callback.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Returns what the criterion takes.
+    criterion : nn.Module, default=nn.Identity
+        Set to a :class:`RowLoss` before training.
+    warmup : float, default=0.03
+        Share of all steps over which the learning rate rises.
+    **kwargs
+        As in :class:`skorch.NeuralNet`.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        criterion: Any = nn.Identity,
+        *,
+        warmup: float = 0.03,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(module, criterion, **kwargs)
+        self.warmup = warmup
+
+    def get_default_callbacks(self) -> list[tuple[str, Callback]]:
+        """Return the callbacks that are always there."""
+        return [("epoch_timer", EpochTimer())]
+
+    def run_single_epoch(
+        self,
+        iterator: TensorBatches | None,
+        training: bool,
+        prefix: str,
+        step_fn: Callable[..., Any],
+        **fit_params: Any,
+    ) -> None:
+        """Pass over the batches once and record the mean loss per row."""
+        if iterator is None:
+            return
+        self.module_.train(training)
+        n_rows, total = 0, torch.zeros((), device=self.device)
+        n_steps = self.max_epochs * len(iterator)
+        first_step = (len(self.history) - 1) * len(iterator)
+        with torch.set_grad_enabled(training):
+            for step, (X, labels) in enumerate(iterator, first_step):
+                loss = self.criterion_(self.infer(X), labels)
+                if training:
+                    self._follow_schedule((step + 0.5) / n_steps)
+                    self.optimizer_.zero_grad()
+                    loss.backward()
+                    self.optimizer_.step()
+                total += loss.detach() * len(X)
+                n_rows += len(X)
+        self.history.record(f"{prefix}_loss", total.item() / n_rows)
+
+    def _follow_schedule(self, done: float) -> None:
+        """Set the learning rate for a share ``done`` of all steps."""
+        factor = min(1.0, done / self.warmup) * 0.5 * (1.0 + math.cos(math.pi * done))
+        for group in self.optimizer_.param_groups:
+            group["lr"] = self.lr * factor
+
+
+class HeldOutError(Callback):
+    """Record the error rate on held-out labels, and its sum with the loss.
+
+    The student's log-loss on labels would be no criterion: it learns the clean
+    label and is over-confident by intention. Its accuracy is one.
+
+    Parameters
+    ----------
+    held_out : TrainingSet
+        Its labeled rows are predicted after each epoch.
+    """
+
+    def __init__(self, held_out: TrainingSet) -> None:
+        self.held_out = held_out
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Record ``valid_error`` and ``valid_score``."""
+        data, wrong = self.held_out, 0
+        net.module_.eval()
+        with torch.no_grad():
+            for rows in data.labeled.split(net.batch_size):
+                logits = data.criterion.to_logits(net.infer(data.source.batch(rows)))
+                labels = data.targets["labels"].index_select(0, rows)
+                wrong += int((logits.cpu().argmax(1) != labels.argmax(1)).sum())
+        error = wrong / len(data.labeled)
+        net.history.record("valid_error", error)
+        net.history.record("valid_score", net.history[-1, "valid_loss"] + error)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[torch.Generator]:
+    """Let ``seed`` alone decide, and leave torch's global random state as found."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield torch.Generator().manual_seed(seed)
+
+
+@contextmanager
+def sensible_threads(module: nn.Module, batch_size: int) -> Iterator[None]:
+    """Use as many threads as a training step can feed; restore the number after."""
+    n_parameters = sum(parameter.numel() for parameter in module.parameters())
+    found = torch.get_num_threads()
+    wanted = int(3 * batch_size * n_parameters / FLOPS_PER_THREAD)
+    torch.set_num_threads(min(found, max(1, wanted)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(found)
+
+
+def was_interrupted(net: NeuralNet) -> bool:
+    """Tell whether KeyboardInterrupt ended training within an epoch.
+
+    skorch ends training quietly on KeyboardInterrupt. Early stopping raises it
+    too, but only at the end of an epoch, when its duration has been recorded.
+    """
+    if net.callbacks == "disable":
+        return len(net.history) < net.max_epochs
+    return bool(net.history) and "dur" not in net.history[-1]

@@ -1,0 +1,357 @@
+"""What comes in: labels and their absence, class alignment, probabilities, pools."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
+
+from sklearn_slam._rows import container, is_frame
+
+SHIFT_LIMIT = 3.0
+"""Standard deviations between the medians of a column of X and of the pool
+beyond which a warning asks whether the pool was preprocessed like X."""
+
+
+def _is_missing(value: Any) -> bool:
+    """Tell whether an entry of an object array is None, NaN, NaT or pandas' NA."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float | np.floating) and bool(np.isnan(value))
+
+
+def split_labels(
+    y: Any, unlabeled_label: Any = None, *, n_rows: int | None = None
+) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+    """Tell labeled from unlabeled rows.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows,)
+        Labels of any type. NaN, None and pandas' NA mark unlabeled rows.
+    unlabeled_label : object, default=None
+        A label that marks unlabeled rows too.
+    n_rows : int, default=None
+        Number of rows that y must have.
+
+    Returns
+    -------
+    labeled : ndarray of bool, shape (n_rows,)
+    labels : ndarray of shape (n_labeled,)
+        In a dtype that sorts and compares.
+    """
+    if hasattr(y, "to_numpy") and not isinstance(y, np.ndarray):  # pandas, polars
+        y = y.to_numpy()
+    if not (hasattr(y, "shape") or hasattr(y, "__array__")):
+        # A list that mixes None with strings or numbers keeps its types.
+        y = np.asarray(y, dtype=object if any(map(_is_missing, y)) else None)
+    y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] > 1:
+        raise ValueError(
+            f"y has shape {y.shape}: multi-output labels are not supported; fit "
+            "one distiller for each column."
+        )
+    y = column_or_1d(y, warn=True)
+    if n_rows is not None and len(y) != n_rows:
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: X has "
+            f"{n_rows} rows, y has {len(y)}."
+        )
+
+    if y.dtype.kind == "f":
+        missing = np.isnan(y)
+        if np.isinf(y).any():
+            raise ValueError("Input y contains infinity; mark unlabeled rows by NaN.")
+    elif y.dtype == object:
+        missing = np.fromiter(map(_is_missing, y), bool, len(y))
+    else:
+        missing = np.zeros(len(y), dtype=bool)
+    if unlabeled_label is not None:
+        missing |= np.asarray(y == unlabeled_label, dtype=bool)
+
+    labels = y[~missing]
+    if labels.dtype == object:
+        # Numbers and bools kept as objects beside None become plain again;
+        # strings stay objects, as scikit-learn keeps them.
+        inferred = np.asarray(labels.tolist())
+        if inferred.dtype.kind in "biuf":
+            labels = inferred
+        elif not all(isinstance(label, str) for label in labels):
+            kinds = sorted({type(label).__name__ for label in labels})
+            raise ValueError(
+                f"Unknown label type: y mixes {kinds}; give labels of one type."
+            )
+    check_classification_targets(labels)
+    return ~missing, labels
+
+
+def warn_about_marks(
+    classes: NDArray[Any], class_counts: NDArray[np.intp], unlabeled_label: Any
+) -> None:
+    """Warn where a class looks like a mark for missing labels."""
+    if classes.dtype.kind in "OU" and "nan" in classes:
+        warnings.warn(
+            "y contains the class 'nan', a string. Missing labels are marked by "
+            "None, NaN or pandas.NA; convert them before fit, or pass "
+            "unlabeled_label='nan'.",
+            UserWarning,
+            stacklevel=4,
+        )
+    if unlabeled_label is None and classes.dtype.kind in "if" and -1 in classes:
+        others = classes[classes != -1]
+        if len(others) >= 2 and (others >= 0).all():
+            n_marked = int(class_counts[classes == -1][0])
+            warnings.warn(
+                f"y contains -1 in {n_marked} rows, which is treated as a class. "
+                "If it marks unlabeled rows, pass unlabeled_label=-1.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+
+def union_of_classes(label_classes: NDArray[Any], teacher_classes: Any) -> NDArray[Any]:
+    """Return the sorted classes of labels and teacher together.
+
+    Raises
+    ------
+    ValueError
+        If the two are of types that do not compare, or share no class.
+    """
+    teacher_classes = np.asarray(teacher_classes)
+    if teacher_classes.ndim != 1:
+        raise ValueError(
+            "teacher.classes_ must be one array of class labels; a multi-output "
+            "teacher is not supported."
+        )
+    text = [classes.dtype.kind in "OUS" for classes in (label_classes, teacher_classes)]
+    if text[0] != text[1]:
+        raise ValueError(
+            f"The labels in y are of dtype {label_classes.dtype}, the teacher's "
+            f"classes of dtype {teacher_classes.dtype}: classes are matched by "
+            "value; convert y to the type that the teacher was fitted with."
+        )
+    if not np.isin(label_classes, teacher_classes).any():
+        raise ValueError(
+            f"y and the teacher share no class: y has {label_classes[:5]!r}, "
+            f"teacher.classes_ {teacher_classes[:5]!r}."
+        )
+    return np.union1d(label_classes, teacher_classes)
+
+
+def check_proba(proba: Any, n_rows: int, n_classes: int, name: str) -> NDArray[Any]:
+    """Return probabilities as a float array of the expected shape, or raise.
+
+    Parameters
+    ----------
+    proba : array-like of shape (n_rows, n_classes)
+    n_rows, n_classes : int
+    name : str
+        What the message calls it, such as ``"teacher.predict_proba"``.
+    """
+    proba = np.asarray(proba)
+    if proba.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must be numbers, got dtype {proba.dtype}.")
+    if proba.dtype.kind != "f":
+        proba = proba.astype(np.float64)
+    if proba.shape != (n_rows, n_classes):
+        raise ValueError(
+            f"{name} has shape {proba.shape}, expected ({n_rows}, {n_classes}): one "
+            "row for each row of the table and one column for each class of the "
+            "teacher."
+        )
+    if not np.isfinite(proba).all():
+        raise ValueError(f"{name} contains NaN or infinity.")
+    if (proba < 0).any():
+        raise ValueError(
+            f"{name} contains negative entries (least: {proba.min():.3g}); "
+            "probabilities are expected, not scores."
+        )
+    sums = proba.sum(axis=1, dtype=np.float64)
+    if n_rows and np.abs(sums - 1).max() > 1e-2:
+        worst = int(np.abs(sums - 1).argmax())
+        raise ValueError(
+            f"{name} must sum to 1 in each row; row {worst} sums to {sums[worst]:.4g}."
+        )
+    return proba
+
+
+def align_proba(
+    proba: NDArray[Any], from_classes: NDArray[Any], classes: NDArray[Any]
+) -> NDArray[np.float32]:
+    """Order columns as in ``classes``; a class that is not known gets 0.
+
+    Parameters
+    ----------
+    proba : ndarray of shape (n_rows, n_from_classes)
+    from_classes : ndarray of shape (n_from_classes,)
+        A subset of ``classes``, in any order.
+    classes : ndarray of shape (n_classes,)
+        Sorted.
+
+    Returns
+    -------
+    aligned : ndarray of float32, shape (n_rows, n_classes)
+    """
+    aligned = np.zeros((len(proba), len(classes)), dtype=np.float32)
+    aligned[:, np.searchsorted(classes, from_classes)] = proba
+    return aligned
+
+
+def validate_table(
+    estimator: Any,
+    X: Any,
+    *,
+    reset: bool,
+    allow_nan: bool,
+    numeric: bool = True,
+    name: str = "X",
+) -> Any:
+    """Validate a table; return a frame as it is, anything else as array or CSR.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Records, or is compared by, the names and the number of the features.
+    X : {array-like, sparse matrix, frame} of shape (n_rows, n_features)
+    reset : bool
+        Whether to record or to compare.
+    allow_nan : bool
+        Whether missing values may pass in arrays.
+    numeric : bool, default=True
+        Whether arrays of objects are converted to numbers.
+    name : str, default="X"
+        What messages call it.
+    """
+    if is_frame(X):
+        if 0 in X.shape:
+            raise ValueError(
+                f"{name} is a frame of shape {tuple(X.shape)}; at least one row and "
+                "one column are required."
+            )
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        return X
+    checks = {
+        "accept_sparse": "csr",
+        "dtype": "numeric" if numeric else None,
+        "ensure_all_finite": "allow-nan" if allow_nan else True,
+    }
+    if name != "X":  # validate_data would call it X in its messages
+        X = check_array(X, input_name=name, **checks)
+    return validate_data(estimator, X, reset=reset, **checks)
+
+
+def check_pool_matches(X: Any, X_unlabeled: Any) -> None:
+    """Raise where the pool is another kind of table than X.
+
+    A pool that a pipeline did not transform arrives in another container, with
+    other names or on another scale; the first two are errors.
+    """
+    way_out = (
+        " Give both in the same form. In a Pipeline, the steps before the distiller "
+        "transform the pool only under enable_metadata_routing=True and "
+        "Pipeline(..., transform_input=['X_unlabeled'])."
+    )
+    kinds = container(X), container(X_unlabeled)
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            f"X is a {kinds[0]} table but X_unlabeled is a {kinds[1]} one.{way_out}"
+        )
+    if is_frame(X) and list(X.columns) != list(X_unlabeled.columns):
+        differing = sorted(
+            set(map(str, X.columns)).symmetric_difference(map(str, X_unlabeled.columns))
+        )
+        raise ValueError(
+            "X_unlabeled must have the same columns as X, in the same order; "
+            f"they differ in {differing[:5] or 'their order'}.{way_out}"
+        )
+    if X.shape[1] != X_unlabeled.shape[1]:
+        raise ValueError(
+            f"X_unlabeled has {X_unlabeled.shape[1]} features, X has "
+            f"{X.shape[1]}.{way_out}"
+        )
+
+
+def warn_about_pool(X: Any, pool: Any) -> None:
+    """Warn where a pool lies so far from X that it looks not preprocessed.
+
+    Parameters
+    ----------
+    X, pool : tables
+        At most some thousand rows of each.
+    """
+    if container(X) == "sparse":
+        return
+    for column, (values, pool_values) in enumerate(
+        zip(_numeric_columns(X), _numeric_columns(pool), strict=True)
+    ):
+        if values is None or pool_values is None:
+            continue
+        finite = values[np.isfinite(values)]
+        pool_finite = pool_values[np.isfinite(pool_values)]
+        if len(finite) < 10 or len(pool_finite) < 10:
+            continue
+        spread = max(finite.std(), pool_finite.std())
+        shift = abs(np.median(finite) - np.median(pool_finite))
+        if shift > SHIFT_LIMIT * spread > 0:
+            name = X.columns[column] if is_frame(X) else column
+            warnings.warn(
+                f"X_unlabeled lies far from X: in column {name!r} the medians are "
+                f"{shift / spread:.1f} standard deviations apart. If a Pipeline step "
+                "scales X, it may not have seen the pool: enable metadata routing "
+                "and pass transform_input=['X_unlabeled'] to the Pipeline.",
+                UserWarning,
+                stacklevel=4,
+            )
+            return
+
+
+def _numeric_columns(X: Any) -> list[NDArray[Any] | None]:
+    """Return a table's columns as float arrays, None where they are not numbers."""
+    if not is_frame(X):
+        return list(np.asarray(X).T) if X.dtype.kind in "fiub" else []
+    columns = (np.asarray(X[name]) for name in X.columns)
+    return [
+        column.astype(float) if column.dtype.kind in "fiu" else None
+        for column in columns
+    ]
+
+
+def check_weights(
+    weights: ArrayLike | None, n_rows: int, name: str
+) -> NDArray[np.float64] | None:
+    """Return weights as a float array, None where there are none, or raise."""
+    if weights is None:
+        return None
+    weights = np.asarray(weights, dtype=np.float64)
+    if weights.shape != (n_rows,):
+        raise ValueError(
+            f"{name} has shape {weights.shape}, expected ({n_rows},): one weight a row."
+        )
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(f"{name} must be finite and not negative.")
+    if n_rows and not weights.any():
+        raise ValueError(f"{name} is zero for every row; nothing would be learned.")
+    return weights
+
+
+def encode(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:
+    """Return each label's position in the sorted ``classes``."""
+    return np.searchsorted(classes, labels)
+
+
+def take_sample_weight(params: dict[str, Any]) -> Any:
+    """Return ``sample_weight`` of keyword arguments that may hold nothing else.
+
+    A ``fit`` that names ``sample_weight`` promises that weights equal repeated
+    rows, which training on mini-batches keeps in expectation only; taken from
+    ``**params``, as in scikit-learn's own meta-estimators, it promises no such.
+    """
+    unknown = sorted(set(params) - {"sample_weight"})
+    if unknown:
+        raise TypeError(f"fit() got unexpected keyword arguments {unknown}.")
+    return params.get("sample_weight")
