@@ -5,21 +5,19 @@ from __future__ import annotations
 import numbers
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted, check_memory
 
-from sklearn_slam._rows import Rows, take_rows
-from sklearn_slam._soft_labels import TEMPERATURE_BOUNDS, temper
+from sklearn_slam._fit_rows import FitRows, unwrap, validate_fit_rows
+from sklearn_slam._rows import Rows
+from sklearn_slam._soft_labels import temper
 from sklearn_slam._student import BaseStudent, Lesson
 from sklearn_slam._teacher import (
     align_given,
@@ -30,21 +28,17 @@ from sklearn_slam._teacher import (
     make_folds,
     predict_soft_labels,
     warn_if_memorized,
+    with_random_state,
 )
 from sklearn_slam._teacher_accuracy import TeacherAccuracy
 from sklearn_slam._training import LossFunction
 from sklearn_slam._validation import (
-    check_pool_matches,
-    check_weights,
     encode,
     split_labels,
     take_sample_weight,
     union_of_classes,
-    validate_table,
     warn_about_marks,
-    warn_about_pool,
 )
-from sklearn_slam.model_selection import UnlabeledPool
 from sklearn_slam.students import (
     TRAINING_PARAMETERS,
     allows_nan,
@@ -53,52 +47,9 @@ from sklearn_slam.students import (
     has_preprocessing,
 )
 
-SAMPLE_ROWS = 5_000
-"""Pool rows at most on which the student's temperature is fitted, and on which
-the pool is compared with X."""
-
 AUTO_LABELED_WEIGHT = 0.25
 AUTO_SHARPENING = 0.7
 """teacher_temperature="auto" is this share of the calibrating temperature."""
-
-
-@dataclass(frozen=True)
-class FitRows:
-    """The validated rows of one fit: labeled ones, and the parts of the pool.
-
-    Parameters
-    ----------
-    X : table
-        All rows of X.
-    X_labeled : table
-        Its labeled rows.
-    labels : ndarray of shape (n_labeled,)
-    labeled_at, unlabeled_at : ndarray of int
-        Their positions, and those of the other rows, in X.
-    X_unlabeled : table or None
-        The pool beside X.
-    weights : ndarray of shape (n_labeled,) or None
-    pool_weights : ndarray of shape (n_pool,) or None
-    """
-
-    X: Any
-    X_labeled: Any
-    labels: NDArray[Any]
-    labeled_at: NDArray[np.intp]
-    unlabeled_at: NDArray[np.intp]
-    X_unlabeled: Any
-    weights: NDArray[np.float64] | None
-    pool_weights: NDArray[np.float64] | None
-
-    @property
-    def pool(self) -> Rows:
-        """The pool: rows of X without a label, then those of X_unlabeled."""
-        parts: list[tuple[Any, Any]] = []
-        if len(self.unlabeled_at):
-            parts.append((self.X, self.unlabeled_at))
-        if self.X_unlabeled is not None:
-            parts.append((self.X_unlabeled, None))
-        return Rows(tuple(parts))
 
 
 class BaseDistiller(ClassifierMixin, BaseEstimator):
@@ -187,8 +138,16 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
         self._check_parameters()
         keeps_teacher = arrives_fitted(self.teacher)
         student = self._make_student()
-        rows = self._validate_rows(
-            X, y, X_unlabeled, take_sample_weight(params), sample_weight_unlabeled
+        rows = validate_fit_rows(
+            self,
+            X,
+            y,
+            X_unlabeled,
+            take_sample_weight(params),
+            sample_weight_unlabeled,
+            unlabeled_label=self.unlabeled_label,
+            allow_nan=allows_nan(self.student),
+            numeric=not has_preprocessing(self.student),
         )
         rng = check_random_state(self.random_state)
         classes = self._find_classes(rows, keeps_teacher)
@@ -218,7 +177,7 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
         student._fit_lesson(lesson, classes)
         if self.calibrate:
             proba = temper(pool_proba, accuracy.temperature_)
-            fit_temperature(student, pool, proba, pool_weights, rng)
+            student._fit_temperature(pool, proba, pool_weights, rng)
 
         self.classes_ = classes
         self.teacher_ = teacher
@@ -412,79 +371,6 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
             student.set_params(verbose=self.verbose)
         return student
 
-    def _validate_rows(
-        self,
-        X: Any,
-        y: Any,
-        X_unlabeled: Any,
-        sample_weight: Any,
-        sample_weight_unlabeled: Any,
-    ) -> FitRows:
-        """Check tables, labels and weights, and tell labeled rows from the pool."""
-        holder = isinstance(X_unlabeled, UnlabeledPool)
-        if holder:
-            X_unlabeled = X_unlabeled.X
-        if isinstance(sample_weight_unlabeled, UnlabeledPool):
-            sample_weight_unlabeled = sample_weight_unlabeled.X
-        if X_unlabeled is not None:
-            if not hasattr(X_unlabeled, "shape"):
-                X_unlabeled = np.asarray(X_unlabeled)
-            check_pool_matches(X if hasattr(X, "shape") else np.asarray(X), X_unlabeled)
-        numeric = not has_preprocessing(self.student)
-        allow_nan = allows_nan(self.student)
-        X = validate_table(self, X, reset=True, allow_nan=allow_nan, numeric=numeric)
-        n_rows = X.shape[0]
-        if X_unlabeled is not None:
-            X_unlabeled = validate_table(
-                self, X_unlabeled, reset=False, allow_nan=allow_nan, numeric=numeric,
-                name="X_unlabeled",
-            )  # fmt: skip
-            if not holder and X_unlabeled.shape[0] == n_rows:
-                warnings.warn(
-                    f"X_unlabeled has as many rows as X ({n_rows}). If this is a "
-                    "cross-validation, it may have been cut: scikit-learn cuts every "
-                    "fit argument as long as X. Wrap it in "
-                    "sklearn_slam.UnlabeledPool to keep it whole.",
-                    UserWarning,
-                    stacklevel=3,
-                )
-        has_label, labels = split_labels(y, self.unlabeled_label, n_rows=n_rows)
-        (labeled_at,), (unlabeled_at,) = np.nonzero(has_label), np.nonzero(~has_label)
-        if not len(labels):
-            raise ValueError(
-                "y has no labeled row; some labels are needed to estimate how often "
-                "the teacher is right."
-            )
-        weights = check_weights(sample_weight, n_rows, "sample_weight")
-        n_beside = 0 if X_unlabeled is None else X_unlabeled.shape[0]
-        beside = check_weights(
-            sample_weight_unlabeled, n_beside, "sample_weight_unlabeled"
-        )
-        pool_weights = None
-        if weights is not None or beside is not None:
-            ones = np.ones
-            weights = ones(n_rows) if weights is None else weights
-            beside = ones(n_beside) if beside is None else beside
-            pool_weights = np.concatenate([weights[unlabeled_at], beside])
-            weights = weights[labeled_at]
-        rows = FitRows(
-            X=X,
-            X_labeled=take_rows(X, labeled_at) if len(unlabeled_at) else X,
-            labels=labels,
-            labeled_at=labeled_at,
-            unlabeled_at=unlabeled_at,
-            X_unlabeled=X_unlabeled,
-            weights=weights,
-            pool_weights=pool_weights,
-        )
-        if X_unlabeled is not None:
-            fixed = np.random.RandomState(0)
-            warn_about_pool(
-                Rows.of(X).sample(SAMPLE_ROWS, fixed),
-                Rows.of(X_unlabeled).sample(SAMPLE_ROWS, fixed),
-            )
-        return rows
-
     def _find_classes(self, rows: FitRows, keeps_teacher: bool) -> NDArray[Any]:
         """Return the sorted classes of labels and, if it is fitted, teacher."""
         label_classes, counts = np.unique(rows.labels, return_counts=True)
@@ -513,31 +399,27 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
         classes: NDArray[Any],
         keeps_teacher: bool,
         given: Any,
-        given_unlabeled: Any,
+        given_beside: Any,
         groups: Any,
         rng: np.random.RandomState,
     ) -> tuple[Any, NDArray[np.float32], NDArray[np.float32]]:
         """Return the teacher and its probabilities of labeled and pool rows."""
         memory = check_memory(self.memory)
-        n_rows = rows.X.shape[0]
         columns = self.teacher.classes_ if keeps_teacher else classes
-        given = align_given(given, n_rows, columns, classes, "teacher_proba")
-        if isinstance(given_unlabeled, UnlabeledPool):
-            given_unlabeled = given_unlabeled.X
-        given_unlabeled = align_given(
-            given_unlabeled,
-            0 if rows.X_unlabeled is None else rows.X_unlabeled.shape[0],
+        given = align_given(given, rows.X.shape[0], columns, classes, "teacher_proba")
+        given_beside = align_given(
+            unwrap(given_beside),
+            len(rows.beside_rows),
             columns,
             classes,
             "teacher_proba_unlabeled",
         )
         teacher = self.teacher
-        if not keeps_teacher:
-            seed = int(rng.randint(np.iinfo(np.int32).max))
-            if teacher is None:
-                teacher = default_teacher(rows.X, seed)
-            elif self.random_state is not None:
-                teacher = with_random_state(clone(teacher), seed)
+        seed = int(rng.randint(np.iinfo(np.int32).max))
+        if teacher is None:
+            teacher = default_teacher(rows.X, seed)
+        elif not keeps_teacher and self.random_state is not None:
+            teacher = with_random_state(clone(teacher), seed)
 
         if given is not None:
             labeled_proba = given[rows.labeled_at]
@@ -546,42 +428,42 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
                 teacher, Rows.of(rows.X_labeled), classes, memory=memory, verbose=0
             )
         else:
-            if groups is not None:
-                groups = np.asarray(groups)[rows.labeled_at]
+            groups = None if groups is None else np.asarray(groups)[rows.labeled_at]
             folds = make_folds(self.cv, rows.X_labeled, rows.labels, groups, seed)
             labeled_proba = memory.cache(cross_fit, ignore=["n_jobs"])(
-                teacher, rows.X_labeled, rows.labels, folds, classes, rows.weights,
+                teacher,
+                rows.X_labeled,
+                rows.labels,
+                folds,
+                classes,
+                rows.weights,
                 n_jobs=self.n_jobs,
-            )  # fmt: skip
-        all_given = (given is not None or not len(rows.unlabeled_at)) and (
-            given_unlabeled is not None or rows.X_unlabeled is None
-        )
-        if given is not None and all_given and not keeps_teacher:
-            teacher = None
-        elif not keeps_teacher:
-            teacher = memory.cache(fit_teacher)(
-                teacher, rows.X_labeled, rows.labels, rows.weights
             )
-        parts = [np.empty((0, len(classes)), dtype=np.float32)]
-        if len(rows.unlabeled_at):
-            parts.append(
-                given[rows.unlabeled_at]
-                if given is not None
-                else predict_soft_labels(
-                    teacher, Rows(((rows.X, rows.unlabeled_at),)), classes,
-                    memory=memory, verbose=self.verbose,
+        pool_parts = [
+            (rows.unlabeled_rows, None if given is None else given[rows.unlabeled_at]),
+            (rows.beside_rows, given_beside),
+        ]
+        pool_parts = [(part, proba) for part, proba in pool_parts if len(part)]
+        if not keeps_teacher:
+            all_given = all(proba is not None for _, proba in pool_parts)
+            teacher = (
+                None
+                if given is not None and all_given
+                else memory.cache(fit_teacher)(
+                    teacher, rows.X_labeled, rows.labels, rows.weights
                 )
-            )  # fmt: skip
-        if rows.X_unlabeled is not None:
-            parts.append(
-                given_unlabeled
-                if given_unlabeled is not None
-                else predict_soft_labels(
-                    teacher, Rows.of(rows.X_unlabeled), classes,
-                    memory=memory, verbose=self.verbose,
-                )
-            )  # fmt: skip
-        pool_proba = parts[-1] if len(parts) == 2 else np.concatenate(parts)
+            )
+        probas = [
+            predict_soft_labels(
+                teacher, part, classes, memory=memory, verbose=self.verbose
+            )
+            if proba is None
+            else proba
+            for part, proba in pool_parts
+        ]
+        if not probas:
+            return teacher, labeled_proba, labeled_proba[:0]
+        pool_proba = probas[0] if len(probas) == 1 else np.concatenate(probas)
         if keeps_teacher:
             warn_if_memorized(labeled_proba, pool_proba)
         return teacher, labeled_proba, pool_proba
@@ -624,64 +506,10 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
         )
 
 
-def fit_temperature(
-    student: BaseStudent,
-    pool: Rows,
-    proba: NDArray[np.float32],
-    weights: NDArray[np.float64] | None,
-    rng: np.random.RandomState,
-) -> None:
-    """Set the student's temperature to agree with the calibrated teacher.
-
-    The student learns the clean label and is over-confident by intention. On pool
-    rows the calibrated teacher says how sure one can be, and costs no label.
-
-    Parameters
-    ----------
-    student : fitted student
-    pool : Rows
-    proba : ndarray of shape (n_pool, n_classes)
-        The calibrated teacher's probabilities.
-    weights : ndarray of shape (n_pool,) or None
-    rng : RandomState
-        Draws the rows.
-    """
-    at = np.arange(len(pool))
-    if len(at) > SAMPLE_ROWS:
-        at = rng.choice(at, SAMPLE_ROWS, replace=False)
-    logits = np.empty((len(at), proba.shape[1]))
-    with torch.no_grad():
-        for table, places in pool.take(at):
-            logits[places] = student._logits(table).numpy()
-    of_teacher = (proba[at] * logits).sum(axis=1)
-    weights = None if weights is None else weights[at]
-
-    def cross_entropy(log_temperature: float) -> float:
-        inverse = np.exp(-log_temperature)
-        losses = logsumexp(inverse * logits, axis=1) - inverse * of_teacher
-        return float(np.average(losses, weights=weights))
-
-    found = minimize_scalar(cross_entropy, bounds=np.log(TEMPERATURE_BOUNDS))
-    student.temperature_ = float(np.exp(found.x))
-
-
-def with_random_state(estimator: Any, seed: int) -> Any:
-    """Set each ``random_state`` that is None, nested ones included."""
-    rng = np.random.RandomState(seed)
-    params = estimator.get_params(deep=True)
-    names = [
-        name
-        for name in sorted(params)
-        if name.split("__")[-1] == "random_state" and params[name] is None
-    ]
-    bound = np.iinfo(np.int32).max
-    return estimator.set_params(**{name: int(rng.randint(bound)) for name in names})
-
-
 def is_real(value: Any, least: float, most: float) -> bool:
     """Tell whether a value is a number, not a bool, in [least, most]."""
     return (
         isinstance(value, numbers.Real)
         and not isinstance(value, bool)
-        and least <= value <= most
+        and least <= float(value) <= most
     )

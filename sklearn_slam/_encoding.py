@@ -165,12 +165,12 @@ def _frequent_categories(column: Any) -> dict[Any, int]:
 
 def _encode_categories(column: Any, codes: dict[Any, int]) -> Any:
     """Return the codes of a column of pandas or polars."""
-    categories = getattr(column.dtype, "categories", None)
-    own_codes = getattr(getattr(column, "array", None), "codes", None)
+    own_codes: Any = getattr(getattr(column, "array", None), "codes", None)
     if own_codes is None:
         return [codes.get(value, 0) for value in column.to_list()]
+    categories = column.dtype.categories
     if len(own_codes) < len(categories):
         return [codes.get(categories[at], 0) if at >= 0 else 0 for at in own_codes]
     # The last entry is that of code -1, missing.
-    table = np.array([codes.get(value, 0) for value in categories] + [0])
+    table: Any = np.array([codes.get(value, 0) for value in categories] + [0])
     return table[own_codes]

@@ -40,11 +40,13 @@ class TabularMLP(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
+        self.code_offset: Tensor
         self.n_numeric = n_numeric
         starts = np.cumsum([0, *n_categories])
         self.register_buffer("code_offset", torch.from_numpy(starts[:-1]))
         first, *rest = [*hidden_layer_sizes, n_classes]
         self.numbers = nn.Linear(n_numeric, first) if n_numeric else None
+        self.categories: nn.EmbeddingBag | None = None
         if n_categories:
             self.categories = nn.EmbeddingBag(int(starts[-1]), first, mode="sum")
             nn.init.normal_(self.categories.weight, std=EMBEDDING_SCALE)
@@ -56,10 +58,10 @@ class TabularMLP(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         """Return logits of shape (n_rows, n_classes)."""
-        if not len(self.code_offset):
-            return self.head(self.numbers(X))
-        codes = X[:, self.n_numeric :].long() + self.code_offset
-        hidden = self.categories(codes)
+        hidden = torch.zeros(())
         if self.numbers is not None:
-            hidden = hidden + self.numbers(X[:, : self.n_numeric])
+            hidden = self.numbers(X[:, : self.n_numeric])
+        if self.categories is not None:
+            codes = X[:, self.n_numeric :].long() + self.code_offset
+            hidden = hidden + self.categories(codes)
         return self.head(hidden)

@@ -219,7 +219,7 @@ class SLaMDistiller(BaseDistiller):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        alpha = self.alpha
+        alpha: Any = self.alpha
         named = isinstance(alpha, str) and alpha == "isotonic"
         if not (named or callable(alpha) or (is_real(alpha, 0, 1) and alpha > 0)):
             raise ValueError(

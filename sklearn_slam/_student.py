@@ -13,6 +13,8 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted
@@ -21,6 +23,7 @@ from torch import Tensor, nn
 
 from sklearn_slam._losses import cross_entropy
 from sklearn_slam._rows import Rows, is_memory_mapped
+from sklearn_slam._soft_labels import TEMPERATURE_BOUNDS
 from sklearn_slam._training import (
     BatchSource,
     DenseRows,
@@ -46,6 +49,9 @@ FIT_ROWS = 50_000
 
 PREDICT_ROWS = 4_096
 """Rows that the network predicts at once."""
+
+TEMPERATURE_ROWS = 5_000
+"""Pool rows at most on which the temperature is fitted."""
 
 HELD_OUT_SHARE = 0.1
 MAX_HELD_OUT_POOL = 5_000
@@ -384,6 +390,37 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         self._release_net(net)
         self.net_ = net
         return self
+
+    def _fit_temperature(
+        self,
+        pool: Rows,
+        proba: NDArray[np.float32],
+        weights: NDArray[np.float64] | None,
+        rng: np.random.RandomState,
+    ) -> None:
+        """Set the temperature at which the student agrees best with a teacher.
+
+        The student learns the clean label and is over-confident by intention. On
+        pool rows the calibrated teacher, whose probabilities ``proba`` are, says
+        how sure one can be, and costs no label.
+        """
+        at = np.arange(len(pool))
+        if len(at) > TEMPERATURE_ROWS:
+            at = rng.choice(at, TEMPERATURE_ROWS, replace=False)
+        logits = np.empty((len(at), proba.shape[1]))
+        with torch.no_grad():
+            for table, places in pool.take(at):
+                logits[places] = self._logits(table).numpy()
+        of_teacher = (proba[at] * logits).sum(axis=1)
+        weights = None if weights is None else weights[at]
+
+        def cross_entropy(log_temperature: float) -> float:
+            inverse = np.exp(-log_temperature)
+            losses = logsumexp(inverse * logits, axis=1) - inverse * of_teacher
+            return float(np.average(losses, weights=weights))
+
+        found = minimize_scalar(cross_entropy, bounds=np.log(TEMPERATURE_BOUNDS))
+        self.temperature_ = float(np.exp(found.x))
 
 
 def check_output(net: NeuralNet, source: BatchSource, n_classes: int) -> None:

@@ -329,7 +329,7 @@ def cross_fit(
             f"cv leaves {int((times == 0).sum())} labeled rows out of every test "
             "part; each must be predicted by a teacher that did not learn from it."
         )
-    return total / times[:, None]
+    return np.divide(total, times[:, None], dtype=np.float32)
 
 
 def make_folds(
@@ -394,3 +394,16 @@ def warn_if_memorized(
             UserWarning,
             stacklevel=4,
         )
+
+
+def with_random_state(estimator: Any, seed: int) -> Any:
+    """Set each ``random_state`` that is None, nested ones included."""
+    rng = np.random.RandomState(seed)
+    params = estimator.get_params(deep=True)
+    names = [
+        name
+        for name in sorted(params)
+        if name.split("__")[-1] == "random_state" and params[name] is None
+    ]
+    bound = np.iinfo(np.int32).max
+    return estimator.set_params(**{name: int(rng.randint(bound)) for name in names})

@@ -45,6 +45,10 @@ def split_labels(
     labels : ndarray of shape (n_labeled,)
         In a dtype that sorts and compares.
     """
+    if y is None:
+        raise ValueError(
+            "This estimator requires y to be passed, but the target y is None."
+        )
     if hasattr(y, "to_numpy") and not isinstance(y, np.ndarray):  # pandas, polars
         y = y.to_numpy()
     if not (hasattr(y, "shape") or hasattr(y, "__array__")):

@@ -1,0 +1,160 @@
+"""The rows of one fit: checked, and labeled ones told from the pool."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_slam._rows import Rows, take_rows
+from sklearn_slam._validation import (
+    check_pool_matches,
+    check_weights,
+    split_labels,
+    validate_table,
+    warn_about_pool,
+)
+from sklearn_slam.model_selection import UnlabeledPool
+
+SAMPLE_ROWS = 5_000
+"""Rows at most on which the pool is compared with X."""
+
+
+@dataclass(frozen=True)
+class FitRows:
+    """The validated rows of one fit: labeled ones, and the parts of the pool.
+
+    Parameters
+    ----------
+    X : table
+        All rows of X.
+    X_labeled : table
+        Its labeled rows.
+    labels : ndarray of shape (n_labeled,)
+    labeled_at, unlabeled_at : ndarray of int
+        Their positions, and those of the other rows, in X.
+    X_unlabeled : table or None
+        The pool beside X.
+    weights : ndarray of shape (n_labeled,) or None
+    pool_weights : ndarray of shape (n_pool,) or None
+        None where ``weights`` is.
+    """
+
+    X: Any
+    X_labeled: Any
+    labels: NDArray[Any]
+    labeled_at: NDArray[np.intp]
+    unlabeled_at: NDArray[np.intp]
+    X_unlabeled: Any
+    weights: NDArray[np.float64] | None
+    pool_weights: NDArray[np.float64] | None
+
+    @property
+    def pool(self) -> Rows:
+        """The pool: rows of X without a label, then those of X_unlabeled."""
+        return self.unlabeled_rows + self.beside_rows
+
+    @property
+    def unlabeled_rows(self) -> Rows:
+        """The rows of X without a label."""
+        if not len(self.unlabeled_at):
+            return Rows(())
+        return Rows(((self.X, self.unlabeled_at),))
+
+    @property
+    def beside_rows(self) -> Rows:
+        """The rows of X_unlabeled."""
+        return Rows(()) if self.X_unlabeled is None else Rows.of(self.X_unlabeled)
+
+
+def unwrap(held: Any) -> Any:
+    """Return what an :class:`UnlabeledPool` holds, and anything else as it is."""
+    return held.X if isinstance(held, UnlabeledPool) else held
+
+
+def validate_fit_rows(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    X_unlabeled: Any,
+    sample_weight: Any,
+    sample_weight_unlabeled: Any,
+    *,
+    unlabeled_label: Any,
+    allow_nan: bool,
+    numeric: bool,
+) -> FitRows:
+    """Check the tables, labels and weights of a fit against each other.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Records names and number of the features.
+    X, y, X_unlabeled, sample_weight, sample_weight_unlabeled : object
+        As given to ``fit``.
+    unlabeled_label : object
+        A label that marks unlabeled rows.
+    allow_nan, numeric : bool
+        As in :func:`~sklearn_slam._validation.validate_table`.
+    """
+    pool = unwrap(X_unlabeled)
+    if pool is not None:
+        pool = pool if hasattr(pool, "shape") else np.asarray(pool)
+        check_pool_matches(X if hasattr(X, "shape") else np.asarray(X), pool)
+    X = validate_table(estimator, X, reset=True, allow_nan=allow_nan, numeric=numeric)
+    n_rows, n_beside = X.shape[0], 0
+    if pool is not None:
+        pool = validate_table(
+            estimator,
+            pool,
+            reset=False,
+            allow_nan=allow_nan,
+            numeric=numeric,
+            name="X_unlabeled",
+        )
+        n_beside = pool.shape[0]
+    has_label, labels = split_labels(y, unlabeled_label, n_rows=n_rows)
+    if not len(labels):
+        raise ValueError(
+            "y has no labeled row; some labels are needed to estimate how often the "
+            "teacher is right."
+        )
+    (labeled_at,), (unlabeled_at,) = np.nonzero(has_label), np.nonzero(~has_label)
+    weights = check_weights(sample_weight, n_rows, "sample_weight")
+    beside = check_weights(
+        unwrap(sample_weight_unlabeled), n_beside, "sample_weight_unlabeled"
+    )
+    pool_weights = None
+    if weights is not None or beside is not None:
+        weights = np.ones(n_rows) if weights is None else weights
+        beside = np.ones(n_beside) if beside is None else beside
+        pool_weights = np.concatenate([weights[unlabeled_at], beside])
+        weights = weights[labeled_at]
+    if pool is not None:
+        if n_beside == n_rows and not isinstance(X_unlabeled, UnlabeledPool):
+            warnings.warn(
+                f"X_unlabeled has as many rows as X ({n_rows}). If this is a "
+                "cross-validation, it may have been cut: scikit-learn cuts every fit "
+                "argument as long as X. Wrap it in sklearn_slam.UnlabeledPool to keep "
+                "it whole.",
+                UserWarning,
+                stacklevel=3,
+            )
+        fixed = np.random.RandomState(0)
+        warn_about_pool(
+            Rows.of(X).sample(SAMPLE_ROWS, fixed),
+            Rows.of(pool).sample(SAMPLE_ROWS, fixed),
+        )
+    return FitRows(
+        X=X,
+        X_labeled=take_rows(X, labeled_at) if len(unlabeled_at) else X,
+        labels=labels,
+        labeled_at=labeled_at,
+        unlabeled_at=unlabeled_at,
+        X_unlabeled=pool,
+        weights=weights,
+        pool_weights=pool_weights,
+    )
