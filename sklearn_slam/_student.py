@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils import check_random_state, get_tags
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 from torch import Tensor, nn
@@ -257,8 +257,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
     # What subclasses say.
 
     def _fit_encoding(self, table: Any) -> None:
-        """Take the encoding's statistics from some rows of the data."""
-        raise NotImplementedError
+        """Take the encoding's statistics from some rows, where it has any."""
 
     def _encode(self, table: Any) -> Any:
         """Return a table as float32, dense or CSR."""
@@ -282,6 +281,9 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         """Return the net's output as logits of shape (n_rows, n_classes)."""
         raise NotImplementedError
 
+    _returns_proba = False
+    """Whether the module returns probabilities in the place of logits."""
+
     @property
     def _allows_nan(self) -> bool:
         """Whether missing values may reach the preprocessing."""
@@ -303,13 +305,17 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         """Fit preprocessor and encoding, on labeled and pool rows alike."""
         rows = lesson.labeled + lesson.pool
         if self.preprocessor is not None:
-            self.preprocessor_ = clone(self.preprocessor)
-            steps = getattr(self.preprocessor, "steps", [("", self.preprocessor)])
-            if any(get_tags(step).target_tags.required for _, step in steps):
+            try:
+                self.preprocessor_ = clone(self.preprocessor).fit(
+                    rows.sample(FIT_ROWS, rng)
+                )
+            except (TypeError, ValueError):
+                # No tag tells all steps that want labels (a selection by tests has
+                # none); with them, a step that fails for another reason raises.
                 table = lesson.labeled.sample(len(lesson.labeled), rng)
-                self.preprocessor_.fit(table, self.classes_[lesson.y])
-            else:
-                self.preprocessor_.fit(rows.sample(FIT_ROWS, rng))
+                self.preprocessor_ = clone(self.preprocessor).fit(
+                    table, self.classes_[lesson.y]
+                )
         self._fit_encoding(self._preprocess(rows.sample(FIT_ROWS, rng)))
 
     def _preprocess(self, table: Any) -> Any:
@@ -371,7 +377,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             held_out = rows(labeled=split.held_labeled, pool=split.held_pool)
             self._prepare_net(net, criterion, held_out if len(held_out) else None)
             net.initialize()
-            check_output(net, source, len(classes))
+            check_output(net, source, len(classes), proba_expected=self._returns_proba)
             with sensible_threads(net.module_, net.batch_size):
                 net.partial_fit(rows(labeled=split.labeled, pool=split.pool), None)
         if was_interrupted(net):
@@ -423,8 +429,10 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         self.temperature_ = float(np.exp(found.x))
 
 
-def check_output(net: NeuralNet, source: BatchSource, n_classes: int) -> None:
-    """Raise unless the module returns one number per row and class (or one logit)."""
+def check_output(
+    net: NeuralNet, source: BatchSource, n_classes: int, *, proba_expected: bool
+) -> None:
+    """Raise unless the module returns a number per row and class (or one logit)."""
     batch = source.batch(torch.arange(min(64, len(source))))
     net.module_.eval()
     with torch.no_grad():
@@ -443,4 +451,21 @@ def check_output(net: NeuralNet, source: BatchSource, n_classes: int) -> None:
             f"{len(batch)} rows; ({len(batch)}, {n_classes}) is expected, one logit "
             "for each class (or one, for two classes). A module class or factory is "
             "called as student(n_features_in, n_classes)."
+        )
+    sums = output.sum(dim=1)
+    is_proba = (
+        output.shape[1] > 1
+        and bool((output >= 0).all())
+        and torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
+    )
+    if is_proba and not proba_expected:
+        raise ValueError(
+            "The student's module returns probabilities; logits are expected. Leave "
+            "out its softmax, or pass a skorch net with criterion=torch.nn.NLLLoss."
+        )
+    if proba_expected and not is_proba:
+        raise ValueError(
+            "The skorch student has criterion NLLLoss, which means that its module "
+            "returns probabilities, but it does not. Add a softmax, or use "
+            "criterion=torch.nn.CrossEntropyLoss with logits."
         )

@@ -143,9 +143,6 @@ class ModuleStudent(BaseStudent):
     def _to_logits(self, output: Any) -> Tensor:
         return two_logits(output)
 
-    def _check_module(self, module: nn.Module, source: BatchSource) -> None:
-        """Raise where the module returns probabilities; its logits are needed."""
-
 
 class MLPStudent(ModuleStudent):
     """The default student: a multilayer perceptron for tables.
@@ -496,6 +493,9 @@ class SkorchStudent(BaseStudent):
                     UserWarning,
                     stacklevel=6,
                 )
+        if getattr(net, "classes", "none of its own") is None:
+            # What scoring callbacks ask for; the net cannot infer it from batches.
+            net.set_params(classes=list(range(len(self.classes_))))
         callbacks = net.callbacks
         if callbacks != "disable":
             callbacks = [*(callbacks or []), StopOnNonFiniteLoss()]
@@ -506,7 +506,8 @@ class SkorchStudent(BaseStudent):
         own = self.net.get_params(deep=False)
         for name in ("criterion", "iterator_train", "iterator_valid", "train_split"):
             setattr(net, name, copy.deepcopy(own[name]))
-        net.callbacks = own["callbacks"]
+        if net.callbacks != "disable":
+            net.callbacks = net.callbacks[:-1] or own["callbacks"]
         net.initialize_criterion()
 
     def _to_logits(self, output: Any) -> Tensor:

@@ -1,0 +1,46 @@
+"""Data that several test modules share."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import make_classification
+from sklearn.linear_model import LogisticRegression
+
+
+@pytest.fixture
+def table():
+    """Labeled rows and a pool of three separable classes, in float64 arrays."""
+    X, y = make_classification(
+        n_samples=400,
+        n_features=8,
+        n_informative=6,
+        n_classes=3,
+        class_sep=2.0,
+        random_state=0,
+    )
+    return X[:120], y[:120], X[120:]
+
+
+@pytest.fixture
+def teacher():
+    return LogisticRegression(max_iter=1000)
+
+
+@pytest.fixture
+def frame():
+    """A frame with numbers, missing values, strings, categories and booleans."""
+    rng = np.random.RandomState(0)
+    n_rows = 300
+    number = rng.normal(size=n_rows)
+    town = rng.choice(["north", "south", "west"], n_rows)
+    X = pd.DataFrame(
+        {
+            "number": np.where(rng.uniform(size=n_rows) < 0.1, np.nan, number),
+            "count": rng.randint(0, 5, n_rows),
+            "town": town,
+            "grade": pd.Categorical(rng.choice(["a", "b", None], n_rows)),
+            "member": rng.uniform(size=n_rows) < 0.5,
+        }
+    )
+    y = np.where((number > 0) ^ (town == "north"), "yes", "no")
+    return X, y

@@ -1,0 +1,593 @@
+"""The distiller as a scikit-learn classifier."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import scipy.sparse as sp
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_digits
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+)
+from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import LinearSVC
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from skorch import NeuralNetClassifier
+from torch import nn
+
+from sklearn_slam import (
+    CallableTeacher,
+    MLPStudent,
+    SemiSupervisedSplit,
+    SLaMDistiller,
+    TorchStudent,
+    UnlabeledPool,
+)
+
+
+def small_net(n_features: int, n_classes: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(n_features, 16), nn.ReLU(), nn.Linear(16, n_classes))
+
+
+def quick(teacher=None, student=small_net, **params):
+    params = {"max_epochs": 3, "random_state": 0, **params}
+    return SLaMDistiller(teacher, student, **params)
+
+
+CHECKED = [
+    SLaMDistiller(GaussianNB(), max_epochs=60),
+    SLaMDistiller(GaussianNB(), alpha=0.9, max_epochs=60, normalize=True),
+    SLaMDistiller(GaussianNB(), small_net, teacher_temperature=0, lr=0.01),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@parametrize_with_checks(CHECKED)
+def test_estimator_checks(estimator, check):
+    check(estimator)
+
+
+def test_student_beats_chance_and_follows_the_teacher(table, teacher):
+    X, y, pool = table
+    slam = SLaMDistiller(teacher, max_epochs=40, random_state=0)
+    slam.fit(X, y, X_unlabeled=pool)
+    agreement = (slam.predict(pool) == slam.teacher_.predict(pool)).mean()
+    assert agreement > 0.8
+    proba = slam.predict_proba(pool)
+    assert proba.dtype == np.float32
+    assert_allclose(proba.sum(axis=1), 1, atol=1e-5)
+    assert_allclose(np.exp(slam.predict_log_proba(pool)), proba, atol=1e-6)
+    assert slam.n_epochs_ == len(slam.history_) <= 40
+
+
+@pytest.mark.parametrize("labels", ["float", "Int64", "object", "mark"])
+def test_rows_without_label_are_the_pool(table, teacher, labels):
+    X, y, pool = table
+    rows = np.concatenate([X, pool])
+    target = np.concatenate([y.astype(float), np.full(len(pool), np.nan)])
+    mark = None
+    if labels == "Int64":
+        target = pd.array(target, dtype="Int64")
+    elif labels == "object":
+        target = np.array([None if np.isnan(t) else int(t) for t in target])
+    elif labels == "mark":
+        target, mark = np.nan_to_num(target, nan=-1).astype(int), -1
+    slam = quick(teacher, unlabeled_label=mark).fit(rows, target)
+    beside = quick(teacher).fit(X, y, X_unlabeled=pool)
+    assert_array_equal(slam.classes_, [0, 1, 2])
+    assert_allclose(slam.predict_proba(X), beside.predict_proba(X), atol=1e-6)
+    assert 0 <= slam.score(rows, target) <= 1
+
+
+def test_both_kinds_of_pool_are_used(table, teacher):
+    X, y, pool = table
+    target = np.where(np.arange(len(y)) < 100, y.astype(float), np.nan)
+    both = quick(teacher).fit(X, target, X_unlabeled=pool)
+    alone = quick(teacher).fit(X[:100], y[:100], X_unlabeled=np.r_[X[100:], pool])
+    assert_allclose(both.predict_proba(X), alone.predict_proba(X), atol=1e-6)
+
+
+@pytest.mark.parametrize("names", [["no", "yes", "maybe"], [3.5, 1.5, 2.5]])
+def test_labels_of_any_type(table, teacher, names):
+    X, y, pool = table
+    labels = np.array(names, dtype=object if isinstance(names[0], str) else None)[y]
+    if isinstance(names[0], float):
+        with pytest.raises(ValueError, match="Unknown label type"):
+            quick(teacher).fit(X, labels, X_unlabeled=pool)
+        return
+    slam = quick(teacher).fit(X, labels, X_unlabeled=pool)
+    assert_array_equal(slam.classes_, sorted(names))
+    assert set(slam.predict(X)) <= set(names)
+
+
+def test_without_pool_labeled_rows_serve_and_a_warning_says_so(table, teacher):
+    X, y, _ = table
+    with pytest.warns(UserWarning, match="no unlabeled rows"):
+        quick(teacher).fit(X, y)
+
+
+def test_nothing_passed_in_changes(table):
+    X, y, pool = table
+    kept = X.copy(), y.copy(), pool.copy()
+    teacher, module = GaussianNB().fit(X, y), small_net(8, 3)
+    before = pickle.dumps(teacher), [p.clone() for p in module.parameters()]
+    slam = quick(FrozenEstimator(teacher), module).fit(X, y, X_unlabeled=pool)
+    for now, then in zip((X, y, pool), kept, strict=True):
+        assert_array_equal(now, then)
+    assert pickle.dumps(teacher) == before[0]
+    for now, then in zip(module.parameters(), before[1], strict=True):
+        assert torch.equal(now, then)
+    assert slam.student_.module_ is not module
+
+
+def test_random_state_alone_decides_and_is_left_as_found(table, teacher):
+    X, y, pool = table
+    threads = torch.get_num_threads()
+    np.random.seed(1)  # noqa: NPY002
+    torch.manual_seed(1)
+    before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    first = quick(teacher).fit(X, y, X_unlabeled=pool).predict_proba(X)
+    assert_array_equal(np.random.get_state()[1], before[0])  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), before[1])
+    torch.manual_seed(2)
+    assert_array_equal(
+        quick(teacher).fit(X, y, X_unlabeled=pool).predict_proba(X), first
+    )
+    other = quick(teacher, random_state=1).fit(X, y, X_unlabeled=pool)
+    assert not np.array_equal(other.predict_proba(X), first)
+    assert torch.get_num_threads() == threads
+    assert torch.is_grad_enabled()
+
+
+def test_pickled_and_alone_the_student_predicts_the_same(table, teacher):
+    X, y, pool = table
+    slam = quick(teacher, student=None).fit(X, y, X_unlabeled=pool)
+    again = pickle.loads(pickle.dumps(slam))
+    alone = pickle.loads(pickle.dumps(slam.student_))
+    assert_array_equal(again.predict_proba(X), slam.predict_proba(X))
+    assert_array_equal(alone.predict_proba(X), slam.predict_proba(X))
+    assert_array_equal(alone.classes_, slam.classes_)
+    # Neither the pool nor the teacher travels with the student.
+    assert not hasattr(alone, "teacher_")
+    small = len(pickle.dumps(alone))
+    larger = quick(teacher, student=None).fit(X, y, X_unlabeled=np.tile(pool, (20, 1)))
+    assert len(pickle.dumps(larger.student_)) < small + 20_000
+
+
+def test_alpha_one_is_plain_distillation(table, teacher):
+    X, y, pool = table
+    plain = [
+        quick(teacher, alpha=1.0, normalize=form, top_k=k, teacher_temperature=1)
+        for form, k in [(True, 2), (False, 3)]
+    ]
+    first, second = (p.fit(X, y, X_unlabeled=pool).predict_proba(X) for p in plain)
+    assert_array_equal(first, second)
+
+
+def test_two_classes_make_both_forms_coincide(table, teacher):
+    X, y, pool = table
+    forms = [quick(teacher, normalize=form) for form in (True, False)]
+    first, second = (f.fit(X, y > 0, X_unlabeled=pool).predict_proba(X) for f in forms)
+    assert_allclose(first, second, atol=1e-6)
+
+
+def test_calibration_keeps_classes(table, teacher):
+    X, y, pool = table
+    plain = quick(teacher, calibrate=False).fit(X, y, X_unlabeled=pool)
+    calibrated = quick(teacher).fit(X, y, X_unlabeled=pool)
+    assert_array_equal(plain.predict(pool), calibrated.predict(pool))
+    assert plain.student_.temperature_ == 1
+    assert calibrated.student_.temperature_ != 1
+
+
+def test_zero_weights_leave_rows_out(table):
+    X, y, pool = table
+    weights = np.r_[np.ones(100), np.zeros(20)]
+    # A constant teacher, so that only loss, statistics and calibration use weights.
+    teacher = CallableTeacher(lambda rows: np.full((len(rows), 3), 1 / 3), [0, 1, 2])
+    wrong = np.where(weights > 0, y, (y + 1) % 3)
+    fits = [
+        quick(teacher).fit(X, labels, X_unlabeled=pool, sample_weight=weights)
+        for labels in (y, wrong)
+    ]
+    assert_array_equal(fits[0].predict_proba(X), fits[1].predict_proba(X))
+    with pytest.raises(ValueError, match="sample_weight_unlabeled has shape"):
+        quick(teacher).fit(X, y, X_unlabeled=pool, sample_weight_unlabeled=[1.0])
+
+
+def test_given_probabilities_replace_the_teacher(table, teacher):
+    X, y, pool = table
+    fitted = clone(teacher).fit(pool, np.resize([0, 1, 2], len(pool)))
+    known = quick(FrozenEstimator(fitted)).fit(X, y, X_unlabeled=pool)
+    given = quick().fit(
+        X,
+        y,
+        X_unlabeled=pool,
+        teacher_proba=fitted.predict_proba(X),
+        teacher_proba_unlabeled=fitted.predict_proba(pool),
+    )
+    assert given.teacher_ is None
+    assert_allclose(
+        given.teacher_accuracy_.margins_, known.teacher_accuracy_.margins_, atol=1e-6
+    )
+    with pytest.raises(ValueError, match="teacher_proba_unlabeled has shape"):
+        quick().fit(X, y, X_unlabeled=pool, teacher_proba_unlabeled=np.ones((3, 3)) / 3)
+
+
+# Pipelines, searches, routing.
+
+
+def test_grid_search_in_two_processes(table):
+    X, y, pool = table
+    search = GridSearchCV(
+        quick(GaussianNB(), MLPStudent((8,))),
+        {
+            "alpha_min": [0.55, 0.7],
+            "top_k": [2, "auto"],
+            "teacher_temperature": [0.5],
+            "student__hidden_layer_sizes": [(8,), (16,)],
+            "teacher__var_smoothing": [1e-9],
+        },
+        cv=2,
+        n_jobs=2,
+    )
+    search.fit(X, y, X_unlabeled=pool)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_a_fitted_teacher_survives_clone_and_search(table):
+    X, y, pool = table
+    teacher = RandomForestClassifier(5, random_state=0).fit(pool[:80], np.resize(y, 80))
+    slam = quick(teacher)
+    assert clone(slam).teacher is teacher
+    search = GridSearchCV(slam, {"alpha_min": [0.55, 0.6]}, cv=2, n_jobs=2)
+    search.fit(X, y, X_unlabeled=pool)
+    assert_array_equal(search.best_estimator_.teacher_.predict(X), teacher.predict(X))
+    with pytest.raises(ValueError, match="the teacher is fitted"):
+        slam.set_params(alpha_min=0.9, teacher__n_estimators=7)
+    assert slam.alpha_min == 0.55
+    assert teacher.n_estimators == 5
+    pipeline = make_pipeline(StandardScaler(), slam)
+    assert clone(pipeline)[-1].teacher is teacher
+
+
+def test_cross_validation_with_missing_labels(table, teacher):
+    X, y, pool = table
+    rows = np.r_[X, pool]
+    target = np.r_[y, np.full(len(pool), np.nan)]
+    slam = quick(teacher, student=None, max_epochs=40)
+    scores = cross_val_score(slam, rows, target, cv=SemiSupervisedSplit(3))
+    assert len(scores) == 3
+    assert scores.mean() > 0.6
+
+
+def test_pool_passes_a_pipeline(table, teacher):
+    X, y, pool = table
+    with config_context(enable_metadata_routing=True):
+        pipeline = make_pipeline(
+            StandardScaler(), quick(teacher), transform_input=["X_unlabeled"]
+        )
+        pipeline.fit(X * 100, y, X_unlabeled=pool * 100)
+        search = GridSearchCV(pipeline, {"slamdistiller__alpha_min": [0.6]}, cv=2)
+        search.fit(X * 100, y, X_unlabeled=pool * 100)
+    scaler = StandardScaler().fit(X * 100)
+    by_hand = quick(teacher).fit(
+        scaler.transform(X * 100), y, X_unlabeled=scaler.transform(pool * 100)
+    )
+    assert_allclose(
+        pipeline.predict_proba(X * 100),
+        by_hand.predict_proba(scaler.transform(X * 100)),
+        atol=1e-5,
+    )
+
+
+def test_an_untransformed_pool_warns(table, teacher):
+    X, y, pool = table
+    with pytest.warns(UserWarning, match="X_unlabeled lies far from X"):
+        quick(teacher).fit(X, y, X_unlabeled=pool * 100 + 1000)
+
+
+def test_a_cut_pool_is_caught_and_a_held_one_is_whole(table, teacher):
+    X, y, pool = table
+    seen = []
+
+    def spy(rows):
+        seen.append(len(rows))
+        return np.full((len(rows), 3), 1 / 3)
+
+    slam = quick(CallableTeacher(spy, [0, 1, 2]), student=small_net)
+    same_length = pool[: len(X)]
+    with pytest.warns(UserWarning, match="may have been cut"):
+        cross_val_score(slam, X, y, cv=2, params={"X_unlabeled": same_length})
+    assert max(seen) == len(X) // 2
+    with config_context(enable_metadata_routing=True):
+        pool = UnlabeledPool(same_length)
+        cross_val_score(slam, X, y, cv=2, params={"X_unlabeled": pool})
+    assert max(seen) == len(X)
+
+
+# Tables.
+
+
+def test_frames_reach_the_teacher_untouched(frame):
+    X, y = frame
+    columns = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), ["town", "grade"]),
+        remainder="drop",
+    )
+    teacher = make_pipeline(columns, LogisticRegression())
+    slam = quick(teacher, student=None, max_epochs=30)
+    slam.fit(X[:140], y[:140], X_unlabeled=X[140:])
+    assert list(slam.feature_names_in_) == list(X.columns)
+    one_by_one = np.concatenate([slam.predict_proba(X[i : i + 1]) for i in range(20)])
+    assert_allclose(one_by_one, slam.predict_proba(X[:20]), atol=1e-6)
+    unseen = X[:3].assign(town="moon")
+    assert np.isfinite(slam.predict_proba(unseen)).all()
+    with pytest.raises(ValueError, match="feature names"):
+        slam.predict(X[X.columns[::-1]])
+    with pytest.raises(ValueError, match="must have the same columns"):
+        clone(slam).fit(X[:140], y[:140], X_unlabeled=X[140:].drop(columns="town"))
+    with pytest.raises(ValueError, match="pandas table but X_unlabeled is a array"):
+        clone(slam).fit(X[:140], y[:140], X_unlabeled=X[140:].to_numpy())
+
+
+def test_default_teacher_reads_frames_and_polars_equals_pandas(frame):
+    X, y = frame
+    kinds = [X, pl.from_pandas(X)]
+    probas = [
+        quick(student=None).fit(Z[:140], y[:140], X_unlabeled=Z[140:]).predict_proba(Z)
+        for Z in kinds
+    ]
+    assert_allclose(probas[0], probas[1], atol=1e-5)
+
+
+def test_sparse_text():
+    words = np.array(["good", "fine", "bad", "poor", "film", "play", "plot"])
+    rng = np.random.RandomState(0)
+    y = rng.randint(0, 2, 300)
+    texts = [
+        " ".join([*rng.choice(words[:2] if label else words[2:4], 2), words[4 + i % 3]])
+        for i, label in enumerate(y)
+    ]
+    X = TfidfVectorizer().fit_transform(texts)
+    slam = SLaMDistiller(max_epochs=30, random_state=0)
+    slam.fit(X[:60], y[:60], X_unlabeled=X[60:])
+    assert sp.issparse(X)
+    assert slam.score(X[60:], y[60:]) > 0.95
+
+
+def test_memory_mapped_rows_equal_rows_in_memory(table, teacher, tmp_path):
+    X, y, pool = table
+    np.save(tmp_path / "pool.npy", pool)
+    mapped = np.load(tmp_path / "pool.npy", mmap_mode="r")
+    fits = [quick(teacher).fit(X, y, X_unlabeled=rows) for rows in (pool, mapped)]
+    assert_allclose(fits[0].predict_proba(X), fits[1].predict_proba(X), atol=1e-6)
+
+
+def test_memory_keeps_what_the_teacher_said(table, tmp_path):
+    X, y, pool = table
+    first = quick(GaussianNB(), memory=str(tmp_path)).fit(X, y, X_unlabeled=pool)
+    assert any(tmp_path.rglob("output.pkl"))
+    second = quick(GaussianNB(), memory=str(tmp_path)).fit(X, y, X_unlabeled=pool)
+    assert_array_equal(first.predict_proba(X), second.predict_proba(X))
+
+
+# Teachers.
+
+
+def test_columns_of_the_teacher_are_aligned(table):
+    X, y, pool = table
+
+    def reversed_columns(rows):
+        return np.tile([0.7, 0.1, 0.1, 0.1], (len(rows), 1))
+
+    teacher = CallableTeacher(reversed_columns, classes=[2, 1, 0, 9])
+    with pytest.warns(UserWarning, match=r"No labeled row has class \[9\]"):
+        slam = quick(teacher, labeled_weight=0).fit(X, y, X_unlabeled=pool)
+    assert_array_equal(slam.classes_, [0, 1, 2, 9])
+    assert (slam.teacher_accuracy_.hits_ == (y == 2)).all()
+    few = CallableTeacher(lambda rows: np.full((len(rows), 2), 0.5), classes=[0, 1])
+    assert_array_equal(quick(few).fit(X, y, X_unlabeled=pool).classes_, [0, 1, 2])
+
+
+def test_memorized_rows_warn_and_fresh_rows_do_not(table):
+    X, y, pool = table
+    forest = ExtraTreesClassifier(50, random_state=0)
+    with pytest.warns(UserWarning, match="trained on the labeled rows"):
+        quick(clone(forest).fit(X, y)).fit(X, y, X_unlabeled=pool)
+    fresh = clone(forest).fit(X[:60], y[:60])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quick(fresh).fit(X[60:], y[60:], X_unlabeled=pool)
+
+
+def test_cross_fitting_is_out_of_fold(table):
+    X, y, pool = table
+    forest = ExtraTreesClassifier(30, random_state=0)
+    slam = quick(forest).fit(X, y, X_unlabeled=pool)
+    assert slam.teacher_.score(X, y) == 1
+    assert slam.teacher_accuracy_.hits_.mean() < 1
+    assert not hasattr(forest, "classes_")
+
+
+@pytest.mark.parametrize("name", ["lightgbm", "xgboost", "stack"])
+def test_real_teachers(frame, name):
+    X, y = frame
+    codes = (y == "yes").astype(int)
+    X = X.assign(town=X["town"].astype("category"))
+    if name == "stack":
+        numbers = make_column_transformer(
+            (OneHotEncoder(handle_unknown="ignore"), ["town", "grade"]),
+            (StandardScaler(), ["count", "member"]),
+        )
+        teacher = make_pipeline(
+            numbers,
+            StackingClassifier(
+                [("tree", ExtraTreesClassifier(10)), ("lr", LogisticRegression())]
+            ),
+        )
+    else:
+        module = pytest.importorskip(name)
+        if name == "lightgbm":
+            teacher = module.LGBMClassifier(n_estimators=10, verbose=-1, n_jobs=1)
+        else:
+            teacher = module.XGBClassifier(
+                n_estimators=10, enable_categorical=True, n_jobs=1
+            )
+    slam = quick(teacher, student=None).fit(X[:200], codes[:200], X_unlabeled=X[200:])
+    assert slam.predict_proba(X).shape == (300, 2)
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"alpha": 0}, "alpha must be"),
+        ({"alpha": 1.5}, "alpha must be"),
+        ({"alpha": "linear"}, "alpha must be"),
+        ({"alpha_min": -0.1}, "alpha_min must lie"),
+        ({"top_k": 1}, "top_k must be"),
+        ({"top_k": 4}, "top_k=4 exceeds the number of classes, 3"),
+        ({"top_k_accuracy": 0}, "top_k_accuracy must lie"),
+        ({"normalize": "yes"}, "normalize must be"),
+        ({"teacher_temperature": -1}, "teacher_temperature must be"),
+        ({"labeled_weight": 2}, "labeled_weight must be"),
+        ({"calibrate": "isotonic"}, "calibrate must be"),
+        ({"cv": 1}, "cv must be at least 2"),
+        ({"max_epochs": 0}, "max_epochs must be"),
+        ({"batch_size": 0.5}, "batch_size must be"),
+        ({"lr": -1}, "lr must be"),
+        ({"early_stopping": 3}, "early_stopping must be"),
+        ({"device": "nowhere"}, "device='nowhere' is not available"),
+        ({"alpha": lambda margin: margin[:1]}, "alpha returned shape"),
+        ({"alpha": lambda margin: margin - 2}, "alpha returned values outside"),
+    ],
+)
+def test_bad_parameters(table, teacher, params, message):
+    X, y, pool = table
+    with pytest.raises(ValueError, match=message):
+        quick(teacher, **params).fit(X, y, X_unlabeled=pool)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "error", "message"),
+    [
+        (LinearSVC(), TypeError, "has no predict_proba"),
+        (LogisticRegression, TypeError, "must be a scikit-learn classifier"),
+        (len, TypeError, "FrozenEstimator.*CallableTeacher"),
+        (FrozenEstimator(GaussianNB()), NotFittedError, "fit it first"),
+        (
+            CallableTeacher(lambda X: np.full((len(X), 3), np.nan), [0, 1, 2]),
+            ValueError,
+            "NaN or infinity",
+        ),
+        (
+            CallableTeacher(lambda X: np.full((len(X), 3), 0.5), [0, 1, 2]),
+            ValueError,
+            "must sum to 1",
+        ),
+        (
+            CallableTeacher(lambda X: np.tile([-1.0, 1, 1], (len(X), 1)), [0, 1, 2]),
+            ValueError,
+            "negative entries",
+        ),
+        (
+            CallableTeacher(lambda X: np.ones((len(X), 2)) / 2, [0, 1, 2]),
+            ValueError,
+            "has shape",
+        ),
+        (
+            CallableTeacher(lambda X: np.ones((len(X), 2)) / 2, [7, 8]),
+            ValueError,
+            "share no class",
+        ),
+        (
+            CallableTeacher(lambda X: np.ones((len(X), 2)) / 2, ["a", "b"]),
+            ValueError,
+            "matched by value",
+        ),
+    ],
+)
+def test_bad_teachers(table, teacher, error, message):
+    X, y, pool = table
+    with pytest.raises(error, match=message):
+        quick(teacher).fit(X, y, X_unlabeled=pool)
+
+
+def test_bad_rows(table, teacher):
+    X, y, pool = table
+    slam = quick(teacher)
+    with pytest.raises(ValueError, match="no labeled row"):
+        slam.fit(X, np.full(len(y), np.nan), X_unlabeled=pool)
+    with pytest.raises(ValueError, match="one class only"):
+        slam.fit(X, np.zeros(len(y)), X_unlabeled=pool)
+    with pytest.raises(ValueError, match="X_unlabeled has 7 features"):
+        slam.fit(X, y, X_unlabeled=pool[:, :7])
+    with pytest.raises(ValueError, match="0 sample"):
+        slam.fit(X, y, X_unlabeled=pool[:0])
+    with pytest.raises(ValueError, match="X_unlabeled contains NaN"):
+        slam.fit(X, y, X_unlabeled=np.full((3, 8), np.nan))
+    with pytest.raises(ValueError, match="multi-output"):
+        slam.fit(X, np.c_[y, y], X_unlabeled=pool)
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        slam.fit(X, y, X_unlabeled=pool, weight=y)
+    assert not hasattr(slam, "classes_")
+
+
+def test_marks_in_labels_warn(table, teacher):
+    X, y, pool = table
+    with pytest.warns(UserWarning, match="unlabeled_label=-1"):
+        slam = quick(teacher).fit(X, y - 1 + (y > 0), X_unlabeled=pool)
+    assert -1 in slam.classes_
+    with pytest.warns(UserWarning, match="class 'nan'"):
+        quick(teacher).fit(X, np.where(y > 0, "nan", "b"), X_unlabeled=pool)
+
+
+def test_few_rows_of_a_class_are_said(table):
+    X, y, pool = table
+    keep = np.r_[np.nonzero(y == 0)[0][:3], np.nonzero(y == 1)[0][:3]]
+    with pytest.warns(UserWarning, match="3 folds are used"):
+        quick(GaussianNB()).fit(X[keep], y[keep], X_unlabeled=pool)
+
+
+def test_student_parameters_without_student_name_it():
+    with pytest.raises(ValueError, match="MLPStudent"):
+        SLaMDistiller().set_params(student__dropout=0.1)
+
+
+def test_alpha_below_the_bound_warns(table, teacher):
+    X, y, pool = table
+    with pytest.warns(UserWarning, match="is raised to"):
+        quick(teacher, alpha=0.3).fit(X, y, X_unlabeled=pool)
+
+
+def test_digits_are_distilled():
+    X, y = load_digits(return_X_y=True)
+    order = np.random.RandomState(0).permutation(len(X))
+    X, y = X[order], y[order]
+    slam = SLaMDistiller(ExtraTreesClassifier(50), max_epochs=60, random_state=0)
+    slam.fit(X[:300], y[:300], X_unlabeled=X[300:1400])
+    # Binomial with 397 rows: 0.85 is 5 standard errors below 0.92.
+    assert slam.score(X[1400:], y[1400:]) > 0.85
+    assert isinstance(slam.student_, MLPStudent)
+    assert isinstance(clone(slam.student_), MLPStudent)
+    assert not isinstance(slam.student_, TorchStudent | NeuralNetClassifier)

@@ -1,0 +1,254 @@
+"""Students: their forms, their training, their prediction."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.feature_selection import SelectKBest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from skorch import NeuralNetClassifier
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
+from skorch.dataset import ValidSplit
+from torch import nn
+
+from sklearn_slam import MLPStudent, SkorchStudent, SLaMDistiller, TorchStudent
+
+
+def small_net(n_features: int, n_classes: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(n_features, 16), nn.ReLU(), nn.Linear(16, n_classes))
+
+
+class Softmax(nn.Module):
+    def __init__(self, n_features: int, n_classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(n_features, n_classes)
+
+    def forward(self, X):
+        return torch.softmax(self.linear(X), dim=1)
+
+
+def skorch_net(**params):
+    params = {
+        "module": nn.Linear,
+        "module__in_features": 8,
+        "module__out_features": 3,
+        "criterion": nn.CrossEntropyLoss,
+        "train_split": None,
+        "max_epochs": 4,
+        "verbose": 0,
+        **params,
+    }
+    return NeuralNetClassifier(params.pop("module"), **params)
+
+
+def distill(table, student, **params):
+    X, y, pool = table
+    params = {"random_state": 0, **params}
+    slam = SLaMDistiller(LogisticRegression(max_iter=1000), student, **params)
+    return slam.fit(X, y, X_unlabeled=pool)
+
+
+@pytest.mark.filterwarnings("ignore")
+@parametrize_with_checks([MLPStudent((32,), lr=0.01), TorchStudent(small_net, lr=0.02)])
+def test_estimator_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize(
+    ("student", "kind"),
+    [
+        (None, MLPStudent),
+        (MLPStudent((8,)), MLPStudent),
+        (nn.Linear, TorchStudent),
+        (small_net, TorchStudent),
+        (nn.Linear(8, 3), TorchStudent),
+        (skorch_net(), SkorchStudent),
+        (make_pipeline(StandardScaler(), small_net), TorchStudent),
+        (make_pipeline(SelectKBest(k=4), MLPStudent((8,))), MLPStudent),
+        (make_pipeline(StandardScaler(), skorch_net()), SkorchStudent),
+    ],
+)
+def test_every_form_learns(table, student, kind):
+    params = {} if kind is SkorchStudent else {"max_epochs": 4}
+    slam = distill(table, student, **params)
+    assert type(slam.student_) is kind
+    assert slam.predict_proba(table[0]).shape == (120, 3)
+    assert slam.n_epochs_ == 4
+    again = distill(table, student, **params)
+    assert_array_equal(slam.predict_proba(table[0]), again.predict_proba(table[0]))
+
+
+def test_one_logit_serves_two_classes(table):
+    X, y, pool = table
+    slam = distill((X, y > 0, pool), lambda n_in, n_out: nn.Linear(n_in, 1))
+    assert slam.predict_proba(X).shape == (120, 2)
+    assert slam.score(X, y > 0) > 0.6
+
+
+def test_labels_alone_are_learned(table):
+    X, y, _ = table
+    student = MLPStudent((64,), random_state=0).fit(X, y)
+    assert student.score(X, y) > 0.95
+    with pytest.raises(ValueError, match="misses 1 labels"):
+        clone(student).fit(X, np.r_[y[:-1], np.nan])
+    with pytest.raises(ValueError, match="one class only"):
+        clone(student).fit(X, np.zeros(len(y)))
+
+
+def test_labeled_weight_one_ignores_the_pool(table):
+    X, y, pool = table
+    fits = [
+        distill((X, y, rows), small_net, labeled_weight=1, calibrate=False,
+                early_stopping=False, batch_size=32, max_epochs=3)
+        for rows in (pool, pool[::-1].copy())
+    ]  # fmt: skip
+    assert_array_equal(fits[0].predict_proba(X), fits[1].predict_proba(X))
+
+
+class Watch(Callback):
+    def on_train_begin(self, net, **kwargs):
+        self.batches = 0
+
+    def on_batch_end(self, net, batch=None, training=False, **kwargs):
+        X, y = batch
+        assert X.dtype == torch.float32
+        assert y.dtype == torch.int64
+        self.batches += training
+
+
+def test_a_skorch_net_keeps_what_is_its_own(table):
+    net = skorch_net(
+        optimizer=torch.optim.Adam,
+        batch_size=64,
+        lr=0.01,
+        callbacks=[
+            Watch(),
+            ("scheduler", LRScheduler("StepLR", step_size=1)),
+            ("stop", EarlyStopping(patience=50)),
+            ("pool", EpochScoring("accuracy", name="agreement", use_caching=True)),
+        ],
+    )
+    net = net.set_params(train_split=NeuralNetClassifier(nn.Linear).train_split)
+    slam = distill((table[0], table[1], np.tile(table[2], (3, 1))), net)
+    trained = slam.student_.net_
+    assert isinstance(trained.optimizer_, torch.optim.Adam)
+    assert trained.criterion is nn.CrossEntropyLoss
+    assert isinstance(trained.criterion_, nn.CrossEntropyLoss)
+    assert dict(trained.callbacks_)["Watch"].batches > 0
+    assert {"train_loss", "valid_loss", "agreement"} <= set(slam.history_[-1])
+    assert not net.initialized_
+    # The net predicts on its own, too.
+    X = table[0].astype(np.float32)
+    assert_array_equal(trained.predict(X), slam.predict(X))
+
+
+def test_a_net_with_probabilities_equals_one_with_logits(table):
+    logits = distill(table, skorch_net())
+    net = NeuralNetClassifier(
+        Softmax,
+        module__n_features=8,
+        module__n_classes=3,
+        train_split=None,
+        max_epochs=4,
+        verbose=0,
+    )
+    proba = distill(table, net)
+    assert_allclose(
+        logits.predict_proba(table[0]), proba.predict_proba(table[0]), atol=1e-4
+    )
+
+
+def test_train_split_of_ones_own_warns(table):
+    with pytest.warns(UserWarning, match="train_split is replaced"):
+        distill(table, skorch_net(train_split=ValidSplit(3)))
+
+
+def test_early_stopping_restores_the_best_epoch(table):
+    X, y, pool = table
+    slam = distill((X, y, np.tile(pool, (3, 1))), MLPStudent((32,)), max_epochs=30)
+    losses = [epoch["valid_loss"] for epoch in slam.history_]
+    assert len(losses) == slam.n_epochs_ <= 30
+    assert min(losses) < losses[0]
+
+
+class Interrupt(nn.Linear):
+    def forward(self, X):
+        if self.training:
+            raise KeyboardInterrupt
+        return super().forward(X)
+
+
+def test_an_interrupted_student_is_usable(table):
+    with pytest.warns(UserWarning, match="interrupted in epoch 1"):
+        slam = distill(table, Interrupt)
+    assert slam.predict(table[0]).shape == (120,)
+
+
+class NaNInTraining(nn.Linear):
+    def forward(self, X):
+        return super().forward(X) * (float("nan") if self.training else 1.0)
+
+
+@pytest.mark.parametrize("form", ["module", "skorch"])
+def test_a_loss_that_is_not_finite_stops_training(table, form):
+    student = NaNInTraining
+    if form == "skorch":
+        student = skorch_net(module=NaNInTraining)
+    with pytest.raises(FloatingPointError, match=r"epoch 1.*Lower lr"):
+        distill(table, student)
+
+
+@pytest.mark.parametrize(
+    ("student", "params", "error", "message"),
+    [
+        (lambda n, k: nn.Linear(n, 7), {}, ValueError, r"returned shape \(64, 7\)"),
+        (lambda n, k: nn.LSTM(n, k), {}, TypeError, "returned tuple"),
+        (lambda n, k: "net", {}, TypeError, "must return a torch nn.Module"),
+        (Softmax, {}, ValueError, "returns probabilities"),
+        (3, {}, TypeError, "student must be None"),
+        (skorch_net(criterion=nn.MSELoss), {}, ValueError, "criterion MSELoss"),
+        (skorch_net(criterion=nn.NLLLoss), {}, ValueError, "Add a softmax"),
+        (
+            skorch_net(criterion__label_smoothing=0.1),
+            {},
+            ValueError,
+            "parameters of its criterion",
+        ),
+        (skorch_net(), {"lr": 0.1}, ValueError, "beside a skorch student"),
+        (MLPStudent(lr=0.2), {"lr": 0.1}, ValueError, "given twice"),
+        (MLPStudent(()), {}, ValueError, "hidden_layer_sizes must hold"),
+        (MLPStudent(dropout=1), {}, ValueError, "dropout must lie"),
+    ],
+)
+def test_bad_students(table, student, params, error, message):
+    with pytest.raises(error, match=message):
+        distill(table, student, **params)
+
+
+def test_words_need_preprocessing(frame):
+    X, y = frame
+    codes = (y == "yes").astype(int)
+    with pytest.raises(ValueError, match="make_pipeline"):
+        SLaMDistiller(None, small_net).fit(X[:140], codes[:140], X_unlabeled=X[140:])
+
+
+def test_a_row_alone_equals_the_row_in_a_batch(table):
+    slam = distill(table, None, max_epochs=2)
+    X = table[2]
+    alone = np.concatenate([slam.predict_proba(row[None]) for row in X])
+    assert_allclose(alone, slam.predict_proba(X), atol=1e-6)
+
+
+def test_training_says_nothing_unasked_and_shows_epochs_when_asked(table, capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        distill(table, None, max_epochs=2)
+    assert capsys.readouterr().out == ""
+    distill(table, None, max_epochs=2, verbose=1)
+    assert "train_loss" in capsys.readouterr().out
