@@ -305,9 +305,10 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = allows_nan(self.student)
-        tags.input_tags.sparse = (
-            self.teacher is None or get_tags(self.teacher).input_tags.sparse
+        of_teacher = None if self.teacher is None else get_tags(self.teacher).input_tags
+        tags.input_tags.sparse = of_teacher is None or of_teacher.sparse
+        tags.input_tags.allow_nan = allows_nan(self.student) and (
+            of_teacher is None or of_teacher.allow_nan
         )
         return tags
 

@@ -1,0 +1,52 @@
+"""The package's shape: floors, and documentation of every public name."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from numpydoc.validate import validate
+
+import sklearn_slam
+
+PACKAGE = Path(sklearn_slam.__file__).parent
+FLOORS = {
+    0: {"_rows", "_losses", "_modules"},
+    1: {"_training", "_encoding", "_soft_labels", "_validation"},
+    2: {"_student", "_teacher", "_teacher_accuracy", "model_selection"},
+    3: {"students", "_fit_rows"},
+    4: {"_base"},
+    5: {"_slam"},
+    6: {"__init__"},
+}
+FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules}
+WANTED = {"GL08", "SS03", "SS05", "PR01", "PR02", "PR03", "PR04", "PR07", "RT03"}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda p: p.stem)
+def test_modules_import_from_floors_below(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+            "sklearn_slam."
+        ):
+            assert FLOOR_OF[node.module.split(".")[1]] < FLOOR_OF[path.stem], (
+                node.module
+            )
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda p: p.stem)
+def test_no_private_names_of_other_packages(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith(
+            ("sklearn_slam", "__future__")
+        ):
+            assert "._" not in node.module
+            assert not any(alias.name.startswith("_") for alias in node.names)
+
+
+@pytest.mark.parametrize("name", sklearn_slam.__all__)
+def test_public_names_are_documented(name):
+    found = validate(f"sklearn_slam.{name}")["errors"]
+    assert [error for error in found if error[0] in WANTED] == []
+    assert "Examples" in getattr(sklearn_slam, name).__doc__
+    pages = (PACKAGE.parent / "docs" / "api.md").read_text()
+    assert f"sklearn_slam.{name}`" in pages
