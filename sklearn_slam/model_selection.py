@@ -49,8 +49,8 @@ class SemiSupervisedSplit(BaseEstimator):
     >>> y = np.array([0, 1, 0, 1, np.nan, np.nan])
     >>> for train, test in SemiSupervisedSplit(cv=2, random_state=0).split(X, y):
     ...     print(train, test)
-    [2 3 4 5] [0 1]
-    [0 1 4 5] [2 3]
+    [0 3 4 5] [1 2]
+    [1 2 4 5] [0 3]
     """
 
     def __init__(
