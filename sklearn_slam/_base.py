@@ -138,6 +138,7 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
         self._check_parameters()
         keeps_teacher = arrives_fitted(self.teacher)
         student = self._make_student()
+        takes_nan = get_tags(self).input_tags.allow_nan
         rows = validate_fit_rows(
             self,
             X,
@@ -146,7 +147,7 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
             take_sample_weight(params),
             sample_weight_unlabeled,
             unlabeled_label=self.unlabeled_label,
-            allow_nan=allows_nan(self.student),
+            allow_nan=takes_nan,
             numeric=not has_preprocessing(self.student),
         )
         rng = check_random_state(self.random_state)
@@ -173,6 +174,7 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
             rows, codes, pool, pool_proba, pool_weights, accuracy
         )
         student.set_params(random_state=int(rng.randint(np.iinfo(np.int32).max)))
+        student._takes_nan = takes_nan
         student._validate(rows.X, reset=True)
         student._fit_lesson(lesson, classes)
         if self.calibrate:

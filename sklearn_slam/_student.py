@@ -281,6 +281,9 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         """Return the net's output as logits of shape (n_rows, n_classes)."""
         raise NotImplementedError
 
+    _takes_nan: bool | None = None
+    """Set at fit where the teacher decides whether missing values may pass."""
+
     _returns_proba = False
     """Whether the module returns probabilities in the place of logits."""
 
@@ -297,7 +300,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             self,
             X,
             reset=reset,
-            allow_nan=self._allows_nan,
+            allow_nan=self._allows_nan if self._takes_nan is None else self._takes_nan,
             numeric=self.preprocessor is None,
         )
 

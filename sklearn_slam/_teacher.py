@@ -122,6 +122,12 @@ class CallableTeacher(ClassifierMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return True
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        # The rows are the function's own affair.
+        tags.input_tags.allow_nan = tags.input_tags.sparse = True
+        return tags
+
 
 def arrives_fitted(teacher: Any) -> bool:
     """Tell whether a teacher is used as it is, or cloned and fitted.

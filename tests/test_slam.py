@@ -42,11 +42,12 @@ from sklearn_slam import (
 )
 
 
-def small_net(n_features: int, n_classes: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(n_features, 16), nn.ReLU(), nn.Linear(16, n_classes))
+class SmallNet(nn.Sequential):
+    def __init__(self, n_features: int, n_classes: int) -> None:
+        super().__init__(nn.Linear(n_features, 16), nn.ReLU(), nn.Linear(16, n_classes))
 
 
-def quick(teacher=None, student=small_net, **params):
+def quick(teacher=None, student=SmallNet, **params):
     params = {"max_epochs": 3, "random_state": 0, **params}
     return SLaMDistiller(teacher, student, **params)
 
@@ -54,7 +55,7 @@ def quick(teacher=None, student=small_net, **params):
 CHECKED = [
     SLaMDistiller(GaussianNB(), max_epochs=60),
     SLaMDistiller(GaussianNB(), alpha=0.9, max_epochs=60, normalize=True),
-    SLaMDistiller(GaussianNB(), small_net, teacher_temperature=0, lr=0.01),
+    SLaMDistiller(GaussianNB(), SmallNet, teacher_temperature=0, lr=0.01),
 ]
 
 
@@ -126,7 +127,7 @@ def test_without_pool_labeled_rows_serve_and_a_warning_says_so(table, teacher):
 def test_nothing_passed_in_changes(table):
     X, y, pool = table
     kept = X.copy(), y.copy(), pool.copy()
-    teacher, module = GaussianNB().fit(X, y), small_net(8, 3)
+    teacher, module = GaussianNB().fit(X, y), SmallNet(8, 3)
     before = pickle.dumps(teacher), [p.clone() for p in module.parameters()]
     slam = quick(FrozenEstimator(teacher), module).fit(X, y, X_unlabeled=pool)
     for now, then in zip((X, y, pool), kept, strict=True):
@@ -312,7 +313,7 @@ def test_a_cut_pool_is_caught_and_a_held_one_is_whole(table, teacher):
         seen.append(len(rows))
         return np.full((len(rows), 3), 1 / 3)
 
-    slam = quick(CallableTeacher(spy, [0, 1, 2]), student=small_net)
+    slam = quick(CallableTeacher(spy, [0, 1, 2]), student=SmallNet)
     same_length = pool[: len(X)]
     with pytest.warns(UserWarning, match="may have been cut"):
         cross_val_score(slam, X, y, cv=2, params={"X_unlabeled": same_length})

@@ -20,8 +20,9 @@ from torch import nn
 from sklearn_slam import MLPStudent, SkorchStudent, SLaMDistiller, TorchStudent
 
 
-def small_net(n_features: int, n_classes: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(n_features, 16), nn.ReLU(), nn.Linear(16, n_classes))
+class SmallNet(nn.Sequential):
+    def __init__(self, n_features: int, n_classes: int) -> None:
+        super().__init__(nn.Linear(n_features, 16), nn.ReLU(), nn.Linear(16, n_classes))
 
 
 class Softmax(nn.Module):
@@ -55,7 +56,7 @@ def distill(table, student, **params):
 
 
 @pytest.mark.filterwarnings("ignore")
-@parametrize_with_checks([MLPStudent((32,), lr=0.01), TorchStudent(small_net, lr=0.02)])
+@parametrize_with_checks([MLPStudent((32,), lr=0.01), TorchStudent(SmallNet, lr=0.02)])
 def test_estimator_checks(estimator, check):
     check(estimator)
 
@@ -66,10 +67,10 @@ def test_estimator_checks(estimator, check):
         (None, MLPStudent),
         (MLPStudent((8,)), MLPStudent),
         (nn.Linear, TorchStudent),
-        (small_net, TorchStudent),
+        (SmallNet, TorchStudent),
         (nn.Linear(8, 3), TorchStudent),
         (skorch_net(), SkorchStudent),
-        (make_pipeline(StandardScaler(), small_net), TorchStudent),
+        (make_pipeline(StandardScaler(), SmallNet), TorchStudent),
         (make_pipeline(SelectKBest(k=4), MLPStudent((8,))), MLPStudent),
         (make_pipeline(StandardScaler(), skorch_net()), SkorchStudent),
     ],
@@ -104,7 +105,7 @@ def test_labels_alone_are_learned(table):
 def test_labeled_weight_one_ignores_the_pool(table):
     X, y, pool = table
     fits = [
-        distill((X, y, rows), small_net, labeled_weight=1, calibrate=False,
+        distill((X, y, rows), SmallNet, labeled_weight=1, calibrate=False,
                 early_stopping=False, batch_size=32, max_epochs=3)
         for rows in (pool, pool[::-1].copy())
     ]  # fmt: skip
@@ -235,7 +236,7 @@ def test_words_need_preprocessing(frame):
     X, y = frame
     codes = (y == "yes").astype(int)
     with pytest.raises(ValueError, match="make_pipeline"):
-        SLaMDistiller(None, small_net).fit(X[:140], codes[:140], X_unlabeled=X[140:])
+        SLaMDistiller(None, SmallNet).fit(X[:140], codes[:140], X_unlabeled=X[140:])
 
 
 def test_a_row_alone_equals_the_row_in_a_batch(table):

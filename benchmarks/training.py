@@ -1,0 +1,229 @@
+"""Seconds and memory of training, beside a bare torch loop.
+
+    python -m benchmarks.training [--quick] [--memory]
+
+100,000 pool rows of 32 features and 5 classes, 1,000 labeled rows, a network of
+two layers of 64; all in one process, in turn. ``--memory`` measures anonymous
+memory above the level before ``fit`` in its stead.
+"""
+
+import argparse
+import tempfile
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.neural_network import MLPClassifier
+from skorch import NeuralNetClassifier
+from torch import nn
+
+from sklearn_slam import SLaMDistiller, mixing_loss
+
+N_LABELED, N_FEATURES, N_CLASSES = 1_000, 32, 5
+TARGETS = {"distiller": "<= 1.10", "skorch student": "<= 1.30"}
+
+
+class Net(nn.Sequential):
+    """Two hidden layers of 64."""
+
+    def __init__(self, n_in=N_FEATURES, n_out=N_CLASSES):
+        super().__init__(
+            nn.Linear(n_in, 64),
+            nn.ReLU(),
+            nn.Linear(64, 64),
+            nn.ReLU(),
+            nn.Linear(64, n_out),
+        )
+
+
+def make_rows(n_pool):
+    """Return labeled rows, labels, the pool, and a teacher's probabilities."""
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(N_LABELED + n_pool, N_FEATURES)).astype(np.float32)
+    scores = X @ rng.normal(size=(N_FEATURES, N_CLASSES)).astype(np.float32)
+    proba = torch.softmax(torch.from_numpy(scores), dim=1).numpy()
+    y = scores.argmax(axis=1)
+    return X[:N_LABELED], y[:N_LABELED], X[N_LABELED:], proba
+
+
+def bare_loop(rows, batch_size, epochs):
+    """Train with the same net, optimizer, loss, batches and number of steps."""
+    X_labeled, _, X_pool, proba = rows
+    X = torch.from_numpy(np.concatenate([X_labeled, X_pool]))
+    labels = torch.from_numpy(proba)
+    alpha = torch.full((len(X),), 0.8)
+    others = torch.full((len(X), N_CLASSES), 0.2)
+    n_labeled = batch_size // 4
+    n_pool = batch_size - n_labeled
+    n_steps = len(X_pool) // n_pool
+    shares = torch.cat(
+        [
+            torch.full((n_labeled,), 0.25 / n_labeled),
+            torch.full((n_pool,), 0.75 / n_pool),
+        ]
+    )
+    net = Net()
+    optimizer = torch.optim.AdamW(net.parameters(), fused=True)
+    start = time.perf_counter()
+    for _ in range(epochs):
+        pool = torch.randperm(len(X_pool))[: n_steps * n_pool] + N_LABELED
+        labeled = torch.randint(N_LABELED, (n_steps, n_labeled))
+        total = torch.zeros(())
+        for rows_ in torch.cat([labeled, pool.view(n_steps, n_pool)], dim=1):
+            loss = torch.dot(
+                mixing_loss(
+                    net(X.index_select(0, rows_)),
+                    labels.index_select(0, rows_),
+                    alpha.index_select(0, rows_),
+                    others.index_select(0, rows_),
+                ),
+                shares,
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.detach()
+        total.item()
+    return time.perf_counter() - start
+
+
+def skorch_student(batch_size, epochs):
+    """Return a user's own skorch net."""
+    return NeuralNetClassifier(
+        Net,
+        criterion=nn.CrossEntropyLoss,
+        optimizer=torch.optim.AdamW,
+        optimizer__fused=True,
+        batch_size=batch_size,
+        max_epochs=epochs,
+        train_split=None,
+        verbose=0,
+    )
+
+
+def distill(rows, student, **params):
+    """Return the seconds of training alone, summed over epochs."""
+    X_labeled, y, X_pool, proba = rows
+    slam = SLaMDistiller(None, student, random_state=0, calibrate=False, **params)
+    slam.fit(
+        X_labeled,
+        y,
+        X_unlabeled=X_pool,
+        teacher_proba=proba[:N_LABELED],
+        teacher_proba_unlabeled=proba[N_LABELED:],
+    )
+    return sum(epoch["dur"] for epoch in slam.history_)
+
+
+def timed(call):
+    """Return the seconds of a call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def compare(rows, batch_size, epochs, rounds):
+    """Time all ways in turn; print medians, spread and ratios."""
+    _, _, X_pool, proba = rows
+    hard = proba[N_LABELED:].argmax(axis=1)
+    ways = {
+        "bare loop": lambda: bare_loop(rows, batch_size, epochs),
+        "distiller": lambda: distill(
+            rows, Net, batch_size=batch_size, max_epochs=epochs, early_stopping=False
+        ),
+        "skorch student": lambda: distill(rows, skorch_student(batch_size, epochs)),
+        "default skorch": lambda: timed(
+            lambda: skorch_student(batch_size, epochs).fit(X_pool, hard)
+        ),
+        "MLPClassifier": lambda: timed(
+            lambda: MLPClassifier(
+                (64, 64), batch_size=batch_size, max_iter=epochs, random_state=0
+            ).fit(X_pool, hard)
+        ),
+    }
+    seconds = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            seconds[name].append(way() / epochs)
+    bare = np.median(seconds["bare loop"])
+    print(f"\nbatch {batch_size}: seconds an epoch, median of {rounds} (least, most)")
+    for name, values in seconds.items():
+        ratio = np.median(values) / bare
+        print(
+            f"{name:16}{np.median(values):8.2f} ({min(values):.2f}, {max(values):.2f})"
+            f"  {ratio:5.2f} x the bare loop  {TARGETS.get(name, '')}"
+        )
+    faster = np.median(seconds["default skorch"]) / np.median(seconds["distiller"])
+    print(f"distiller against default skorch: {faster:.1f} x faster (>= 2.5 at 256)")
+
+
+def anonymous_megabytes():
+    """Return the anonymous memory of this process in MB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) / 1024
+    raise OSError("RssAnon is not in /proc/self/status")
+
+
+def peak_above(call):
+    """Return the peak of anonymous memory during a call, above the level before."""
+    before, peak, done = anonymous_megabytes(), [0.0], threading.Event()
+
+    def sample():
+        while not done.wait(0.01):
+            peak[0] = max(peak[0], anonymous_megabytes() - before)
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    call()
+    done.set()
+    sampler.join()
+    return peak[0]
+
+
+def measure_memory(n_mapped):
+    """Print the peak of a pool in memory and of one in a mapped file."""
+    params = {"max_epochs": 1, "batch_size": 1024}
+    rows = make_rows(1_000)
+    distill(rows, Net, **params)  # what torch allocates once
+    rows = make_rows(100_000)
+    peak = peak_above(lambda: distill(rows, Net, **params))
+    size = (rows[2].nbytes + rows[0].nbytes + rows[3].nbytes) / 2**20
+    print(f"100,000 rows in memory: {peak:.0f} MB (<= {size + 300:.0f})")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pool.npy"
+        mapped = np.lib.format.open_memmap(
+            path, "w+", np.float32, (n_mapped, N_FEATURES)
+        )
+        for start in range(0, n_mapped, 100_000):
+            mapped[start : start + 100_000] = rows[2][: n_mapped - start]
+        del mapped
+        mapped = np.load(path, mmap_mode="r")
+        labels = np.resize(rows[3][N_LABELED:], (n_mapped, N_CLASSES))
+        whole = (*rows[:2], mapped, np.concatenate([rows[3][:N_LABELED], labels]))
+        del labels
+        peak = peak_above(lambda: distill(whole, Net, **params))
+    print(f"{n_mapped:,} mapped rows: {peak:.0f} MB (< 500)")
+
+
+def main():
+    """Run the comparison, or the measurement of memory."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rows and rounds")
+    parser.add_argument("--memory", action="store_true", help="memory in its stead")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", module="sklearn.neural_network")
+    if options.memory:
+        measure_memory(200_000 if options.quick else 2_000_000)
+        return
+    rows = make_rows(20_000 if options.quick else 100_000)
+    for batch_size in (256, 1024):
+        compare(rows, batch_size, 1, 3 if options.quick else 5)
+
+
+if __name__ == "__main__":
+    main()
