@@ -1,0 +1,559 @@
+"""Halfspaces with margin, learned from randomly flipped labels by student mixing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state, check_scalar, gen_batches
+from sklearn.utils.extmath import safe_sparse_dot
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import (
+    check_classification_targets,
+    type_of_target,
+    unique_labels,
+)
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+# Rates tried when the noise is estimated. The last one is also the largest
+# estimate: nearer to 1/2 the mixed prediction vanishes and the direction
+# becomes the plain average of y x, whatever the halfspace predicts.
+_CANDIDATE_RATES = np.linspace(0.0, 0.45, 10)
+
+# The unit ball is two wide, and sqrt(2) is half of that times sqrt(2): the step
+# that minimizes the regret bound of the adaptive step size below.
+_STEP = np.sqrt(2.0)
+
+# How many iterates "best" chooses from; storing them all would cost
+# n_features per batch.
+_N_CHECKPOINTS = 100
+
+
+class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
+    """Linear classifier for two classes whose labels were flipped at random.
+
+    A halfspace is learned by student-label mixing: the prediction of the
+    current halfspace is mixed with the noise that the labels went through, and
+    only the rest of a label's disagreement moves the halfspace. Its error on
+    *clean* labels goes to zero where a halfspace separates them with a margin,
+    on every distribution of the rows; no convex potential (logistic, hinge,
+    exponential) can promise that [2]_.
+
+    Parameters
+    ----------
+    noise_rate : float in [0, 0.5) or "estimate", default="estimate"
+        Probability that a label was flipped. "estimate" tries ten rates on a
+        part of the rows and takes the smallest rate of disagreement with the
+        labels of held-out rows; on data that no halfspace separates that is
+        the error of the best halfspace found. Too small a rate costs more than
+        too large a one.
+
+    margin : float in (0, 1], default=0.1
+        Least distance of a row from the separating hyperplane, as a share of
+        the radius (see Notes for the share that an intercept takes). It bounds
+        how much more a row near the hyperplane counts than one far from it; 1
+        counts all rows alike.
+
+    fit_intercept : bool, default=True
+        Whether the hyperplane may miss the origin.
+
+    iterate : {"average", "best"}, default="average"
+        What becomes the solution: the average over all steps, or, of a
+        hundred iterates spread over the run, the one that disagrees least with
+        held-out rows. The guarantee holds for "best", the average is better in
+        practice.
+
+    max_iter : int, default=1
+        Passes over the rows. There is no early stop. The guarantee is for one
+        pass; more passes help on few rows with little noise, and fit the noise
+        otherwise.
+
+    batch_size : int, default=32
+        Rows per step.
+
+    validation_fraction : float in (0, 1), default=0.2
+        Share of the rows that is held out to estimate the noise rate or to
+        choose the best iterate; idle when neither is asked for.
+
+    random_state : int, RandomState instance or None, default=None
+        Draws the order of the rows and the held-out part.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (2,)
+        The class labels.
+
+    coef_ : ndarray of shape (1, n_features), float64
+        Weights in the units of `X`, so scaled that `decision_function` is the
+        signed distance from the hyperplane as a share of the radius.
+
+    intercept_ : ndarray of shape (1,), float64
+        Offset of the hyperplane; 0 without intercept.
+
+    noise_rate_ : float
+        The noise rate used: given, or estimated (at most 0.45).
+
+    radius_ : float
+        Length of the longest row seen in `fit` or the first `partial_fit`; 1
+        when all rows were zero.
+
+    n_iter_ : int
+        Passes over the rows.
+
+    n_features_in_ : int
+        Number of features seen in `fit`.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, when `X` has names that are all strings.
+
+    See Also
+    --------
+    sklearn.linear_model.LogisticRegression : As good or better where the
+        distribution is easy, and it knows probabilities.
+    sklearn.multiclass.OneVsRestClassifier : For more than two classes.
+    sklearn.calibration.CalibratedClassifierCV : For probabilities.
+
+    Notes
+    -----
+    *Algorithm.* Rows are divided by `radius_`, the length of the longest one;
+    with an intercept they become ``z = (x / radius_, 1) / sqrt(2)``, so that
+    ``|z| <= 1``. Scaling `X` therefore changes nothing; scaling single features
+    does, so a scaler before this estimator is advised. With labels y in {-1, 1}
+    and noise rate eta each batch takes the step ::
+
+        mix  = (1 - 2 eta) sign(w . z)
+        g    = mean of (mix - y) z / max(|w . z|, margin)
+        w   <- projection onto the unit ball of (w - sqrt(2) g / sqrt(sum of |g|^2))
+
+    where the sum runs over all steps so far, so there is no learning rate to
+    choose. With noise rate 0 only misclassified rows count: a perceptron.
+
+    *Guarantee.* Let w* be a unit vector with ``|w* . z| >= margin`` for every
+    row. The expected direction at w has inner product of at least
+    ``2 (1 - 2 eta) error(w)`` with ``w - w*`` while no step is longer than
+    ``2 / margin``; the regret bound of the descent then gives an iterate of
+    error eps after order ``1 / ((1 - 2 eta)^2 margin^2 eps^2)`` rows in one
+    pass, whatever the distribution [1]_.
+
+    An all-zero row without intercept lies on every hyperplane: it teaches
+    nothing and is predicted as ``classes_[0]``. There is no `predict_proba`: the
+    model says that a row has one class for certain, so probabilities are the
+    matter of a calibrator. `partial_fit` exists when nothing is held out, that
+    is with a given `noise_rate` and the average; it takes the rows in the order
+    given, and a later row longer than `radius_` is pulled back along the ray on
+    which its label cannot change.
+
+    References
+    ----------
+    .. [1] V. Kontonis, F. Iliopoulos, K. Trinh, C. Baykal, G. Menghani, E. Vee,
+       "SLaM: Student-Label Mixing for Distillation with Unlabeled Examples",
+       NeurIPS 2023, the section on halfspaces with margin.
+       https://arxiv.org/abs/2302.03806
+    .. [2] P. M. Long, R. A. Servedio, "Random classification noise defeats all
+       convex potential boosters", Machine Learning 78, 2010.
+    .. [3] J. Duchi, E. Hazan, Y. Singer, "Adaptive Subgradient Methods for
+       Online Learning and Stochastic Optimization", JMLR 12, 2011.
+
+    Examples
+    --------
+    A third of the labels is flipped; the error is counted on clean ones.
+
+    >>> import numpy as np
+    >>> from sklearn_slam import HalfspaceClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((10_000, 5))
+    >>> clean = X[:, 0] > 0
+    >>> noisy = clean ^ (rng.random(10_000) < 1 / 3)
+    >>> halfspace = HalfspaceClassifier(random_state=0).fit(X, noisy)
+    >>> bool(abs(halfspace.noise_rate_ - 1 / 3) < 0.05)
+    True
+    >>> bool(halfspace.score(X, clean) > 0.95)
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        noise_rate: float | str = "estimate",
+        margin: float = 0.1,
+        fit_intercept: bool = True,
+        iterate: str = "average",
+        max_iter: int = 1,
+        batch_size: int = 32,
+        validation_fraction: float = 0.2,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.noise_rate = noise_rate
+        self.margin = margin
+        self.fit_intercept = fit_intercept
+        self.iterate = iterate
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> HalfspaceClassifier:
+        """Learn a halfspace from noisy labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows. float32 and float64 are not copied.
+
+        y : array-like of shape (n_samples,)
+            Labels of exactly two classes.
+
+        Returns
+        -------
+        HalfspaceClassifier
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            When a parameter is out of its range or `y` has not two classes.
+        """
+        self._check_parameters()
+        X, y = validate_data(
+            self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32]
+        )
+        self.classes_ = _two_classes(y)
+        signs = self._signs(y)
+        rng = check_random_state(self.random_state)
+        learned, held_out = self._split(X.shape[0], rng)
+        self._set_scale(X)
+
+        if self.noise_rate == "estimate":
+            self.noise_rate_ = self._estimate_noise(X, signs, learned, held_out, rng)
+        else:
+            self.noise_rate_ = float(self.noise_rate)
+
+        self._descent = self._new_descent([self.noise_rate_])
+        if self.iterate == "best":
+            weights = self._best_iterate(X, signs, learned, held_out, rng)
+        else:
+            every_row = np.arange(X.shape[0])
+            for rows in self._batches(every_row, rng):
+                self._descent.step(X[rows], signs[rows])
+            weights = self._descent.average
+        return self._set_solution(weights[:, 0], n_iter=self.max_iter)
+
+    @available_if(lambda self: self.noise_rate != "estimate" and self.iterate != "best")
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any | None = None
+    ) -> HalfspaceClassifier:
+        """Take one pass over further rows of a stream, in the order given.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows. Those of the first call fix the radius.
+
+        y : array-like of shape (n_samples,)
+            Labels.
+
+        classes : array-like of shape (2,), default=None
+            The two classes; needed in the first call, where `y` may lack one.
+
+        Returns
+        -------
+        HalfspaceClassifier
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            When a parameter is out of its range, `classes` is missing in the
+            first call or has not two entries, or `y` holds another label.
+        """
+        first = not hasattr(self, "_descent")
+        self._check_parameters()
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            reset=first,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+        )
+        if first:
+            if classes is None:
+                raise ValueError(
+                    "classes must be passed on the first call to partial_fit."
+                )
+            self.classes_ = _two_classes(unique_labels(classes))
+            self.noise_rate_ = float(self.noise_rate)
+            self._set_scale(X)
+            self._descent = self._new_descent([self.noise_rate_])
+        elif classes is not None and not np.array_equal(
+            self.classes_, unique_labels(classes)
+        ):
+            raise ValueError(
+                f"classes={classes!r} is not the same as on the last call to "
+                f"partial_fit, which was: {self.classes_!r}."
+            )
+        signs = self._signs(y)
+        for rows in gen_batches(X.shape[0], self.batch_size):
+            self._descent.step(X[rows], signs[rows])
+        return self._set_solution(self._descent.average[:, 0], n_iter=1)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Signed distance from the hyperplane, as a share of the radius.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Positive for ``classes_[1]``.
+        """
+        check_is_fitted(self)
+        X = validate_data(
+            self,
+            X,
+            reset=False,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+        )
+        scores = safe_sparse_dot(X, self.coef_.T, dense_output=True)
+        return scores.ravel() + self.intercept_
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the clean class of rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Class labels.
+        """
+        positive = self.decision_function(X) > 0
+        return self.classes_[positive.astype(int)]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        # Flips between two classes are the noise that the method models; one
+        # class against the rest would see another noise on each side.
+        tags.classifier_tags.multi_class = False
+        return tags
+
+    def _check_parameters(self) -> None:
+        rate = self.noise_rate
+        if rate != "estimate":
+            if not isinstance(rate, Real) or not 0 <= rate < 0.5:
+                raise ValueError(
+                    f"noise_rate must be 'estimate' or a number in [0, 0.5), got "
+                    f"{rate!r}. At 0.5 the labels say nothing; above it, swap the "
+                    "classes and pass 1 - noise_rate."
+                )
+        if not isinstance(self.margin, Real) or not 0 < self.margin <= 1:
+            raise ValueError(
+                f"margin must be a number in (0, 1], got {self.margin!r}. It is a "
+                "share of the longest row's length; pass a small positive number "
+                "when it is unknown."
+            )
+        if self.iterate not in ("average", "best"):
+            raise ValueError(
+                f"iterate must be 'average' or 'best', got {self.iterate!r}."
+            )
+        check_scalar(self.max_iter, "max_iter", Integral, min_val=1)
+        check_scalar(self.batch_size, "batch_size", Integral, min_val=1)
+        check_scalar(
+            self.validation_fraction,
+            "validation_fraction",
+            Real,
+            min_val=0,
+            max_val=1,
+            include_boundaries="neither",
+        )
+
+    def _signs(self, y: np.ndarray) -> np.ndarray:
+        unknown = np.setdiff1d(y, self.classes_)
+        if unknown.size:
+            raise ValueError(
+                f"y holds labels {unknown.tolist()} that are not in classes "
+                f"{self.classes_.tolist()}."
+            )
+        return np.where(y == self.classes_[1], 1.0, -1.0)
+
+    def _split(
+        self, n_samples: int, rng: np.random.RandomState
+    ) -> tuple[np.ndarray, np.ndarray]:
+        order = rng.permutation(n_samples)
+        n_held_out = int(np.ceil(self.validation_fraction * n_samples))
+        n_held_out = min(n_held_out, n_samples - 1)
+        return order[n_held_out:], order[:n_held_out]
+
+    def _set_scale(self, X: Any) -> None:
+        longest = _row_lengths(X).max()
+        self.radius_ = float(longest) if longest > 0 else 1.0
+
+    def _new_descent(self, noise_rates: Any) -> _MixedDescent:
+        return _MixedDescent(
+            self.n_features_in_,
+            np.asarray(noise_rates, dtype=np.float64),
+            margin=self.margin,
+            radius=self.radius_,
+            fit_intercept=self.fit_intercept,
+        )
+
+    def _batches(
+        self, rows: np.ndarray, rng: np.random.RandomState
+    ) -> Iterator[np.ndarray]:
+        for _ in range(self.max_iter):
+            order = rng.permutation(rows)
+            for batch in gen_batches(order.size, self.batch_size):
+                yield order[batch]
+
+    def _estimate_noise(
+        self,
+        X: Any,
+        signs: np.ndarray,
+        learned: np.ndarray,
+        held_out: np.ndarray,
+        rng: np.random.RandomState,
+    ) -> float:
+        # A halfspace of clean error e disagrees with noisy labels at the rate
+        # noise + (1 - 2 noise) e, which is smallest, and the noise rate itself,
+        # where e = 0: so the least disagreement both picks and is the estimate.
+        descent = self._new_descent(_CANDIDATE_RATES)
+        for rows in self._batches(learned, rng):
+            descent.step(X[rows], signs[rows])
+        rates = descent.disagreement(descent.average, X[held_out], signs[held_out])
+        return float(min(rates.min(), _CANDIDATE_RATES[-1]))
+
+    def _best_iterate(
+        self,
+        X: Any,
+        signs: np.ndarray,
+        learned: np.ndarray,
+        held_out: np.ndarray,
+        rng: np.random.RandomState,
+    ) -> np.ndarray:
+        n_steps = self.max_iter * -(-learned.size // self.batch_size)
+        every = -(-n_steps // _N_CHECKPOINTS)
+        checkpoints = []
+        for step, rows in enumerate(self._batches(learned, rng), start=1):
+            self._descent.step(X[rows], signs[rows])
+            if step % every == 0 or step == n_steps:
+                checkpoints.append(self._descent.weights[:, 0])
+        weights = np.column_stack(checkpoints)
+        rates = self._descent.disagreement(weights, X[held_out], signs[held_out])
+        return weights[:, [rates.argmin()]]
+
+    def _set_solution(self, weights: np.ndarray, n_iter: int) -> HalfspaceClassifier:
+        length = np.linalg.norm(weights)
+        # Rows that are all zero leave the weights there too.
+        unit = weights / length if length > 0 else weights
+        unit = unit / self._descent.lift
+        self.coef_ = (unit[:-1] / self.radius_)[np.newaxis]
+        self.intercept_ = unit[-1:].copy()
+        self.n_iter_ = n_iter
+        return self
+
+
+class _MixedDescent:
+    """Projected descent along the mixed direction, one column per noise rate.
+
+    Works on rows as they come: the lift into the unit ball is folded into the
+    products, so no scaled copy of the rows is made.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        noise_rates: np.ndarray,
+        *,
+        margin: float,
+        radius: float,
+        fit_intercept: bool,
+    ) -> None:
+        self.shrink = 1 - 2 * noise_rates
+        self.margin = margin
+        self.radius = radius
+        self.constant = float(fit_intercept)
+        self.lift = np.sqrt(1 + self.constant)
+        self.weights = np.zeros((n_features + 1, noise_rates.size))
+        self.total = np.zeros_like(self.weights)
+        self.squared_length = np.zeros(noise_rates.size)
+
+    @property
+    def average(self) -> np.ndarray:
+        """Direction of the averaged iterates (their sum: the scale is idle)."""
+        return self.total
+
+    def scores(self, weights: np.ndarray, X: Any, divisor: np.ndarray) -> np.ndarray:
+        inner = X @ (weights[:-1] / self.radius) + self.constant * weights[-1]
+        return inner / divisor
+
+    def step(self, X: Any, signs: np.ndarray) -> None:
+        divisor = self._divisor(X)
+        scores = self.scores(self.weights, X, divisor)
+        residual = self.shrink * np.sign(scores) - signs[:, np.newaxis]
+        residual /= np.maximum(np.abs(scores), self.margin) * divisor * signs.size
+        gradient = np.empty_like(self.weights)
+        gradient[:-1] = X.T @ (residual / self.radius)
+        gradient[-1] = self.constant * residual.sum(axis=0)
+
+        self.squared_length += np.einsum("ij,ij->j", gradient, gradient)
+        # A column whose gradients were all zero stays where it is.
+        length = np.sqrt(np.where(self.squared_length > 0, self.squared_length, 1.0))
+        weights = self.weights - _STEP / length * gradient
+        norm = np.sqrt(np.einsum("ij,ij->j", weights, weights))
+        self.weights = weights / np.maximum(norm, 1.0)
+        self.total += self.weights
+
+    def disagreement(
+        self, weights: np.ndarray, X: Any, signs: np.ndarray
+    ) -> np.ndarray:
+        """Share of rows on the other side than their label; half for a tie."""
+        sides = np.sign(self.scores(weights, X, self._divisor(X)))
+        return np.abs(sides - signs[:, np.newaxis]).mean(axis=0) / 2
+
+    def _divisor(self, X: Any) -> np.ndarray:
+        # Only a stream brings rows longer than the radius. A halfspace through
+        # the origin of the lifted space is blind to a row's length, so shrinking
+        # the lifted row into the ball leaves its label right.
+        lengths = _row_lengths(X) / self.radius
+        lifted = np.sqrt(lengths**2 + self.constant)
+        return np.maximum(lifted, self.lift)[:, np.newaxis]
+
+
+def _two_classes(y: np.ndarray) -> np.ndarray:
+    check_classification_targets(y)
+    target = type_of_target(y, input_name="y", raise_unknown=True)
+    classes = np.unique(y)
+    if target != "binary":
+        raise ValueError(
+            "Only binary classification is supported. The type of the target is "
+            f"{target}. Wrap the estimator in OneVsRestClassifier."
+        )
+    if classes.size < 2:
+        raise ValueError(
+            f"y must hold two classes, got one class: {classes.tolist()}. With "
+            "partial_fit, pass both as classes."
+        )
+    return classes
+
+
+def _row_lengths(X: Any) -> np.ndarray:
+    """Euclidean length of each row, dense rows a block at a time."""
+    if sparse.issparse(X):
+        return np.asarray(np.sqrt(X.multiply(X).sum(axis=1))).ravel()
+    lengths = np.empty(X.shape[0])
+    for rows in gen_batches(X.shape[0], 10_000):
+        block = X[rows]
+        np.sqrt(np.einsum("ij,ij->i", block, block), out=lengths[rows])
+    return lengths
