@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
+from scipy.sparse import linalg
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state, check_scalar, gen_batches
+from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
@@ -18,6 +19,11 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 from sklearn.utils.validation import check_is_fitted, validate_data
+
+_VALIDATION: dict[str, Any] = {
+    "accept_sparse": "csr",
+    "dtype": [np.float64, np.float32],
+}
 
 # Rates tried when the noise is estimated. The last one is also the largest
 # estimate: nearer to 1/2 the mixed prediction vanishes and the direction
@@ -31,6 +37,9 @@ _STEP = np.sqrt(2.0)
 # How many iterates "best" chooses from; storing them all would cost
 # n_features per batch.
 _N_CHECKPOINTS = 100
+
+# Rows scaled at a time where their lengths are taken.
+_BLOCK = 10_000
 
 
 class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
@@ -54,9 +63,8 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
 
     margin : float in (0, 1], default=0.1
         Least distance of a row from the separating hyperplane, as a share of
-        the radius (see Notes for the share that an intercept takes). It bounds
-        how much more a row near the hyperplane counts than one far from it; 1
-        counts all rows alike.
+        `radius_`. It bounds how much more a row near the hyperplane counts than
+        one far from it; 1 counts all rows alike.
 
     fit_intercept : bool, default=True
         Whether the hyperplane may miss the origin.
@@ -67,12 +75,12 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
         held-out rows. The guarantee holds for "best", the average is better in
         practice.
 
-    max_iter : int, default=1
+    max_iter : int, default=5
         Passes over the rows. There is no early stop. The guarantee is for one
-        pass; more passes help on few rows with little noise, and fit the noise
-        otherwise.
+        pass, which is also best on many rows with much noise; few rows want
+        more passes.
 
-    batch_size : int, default=32
+    batch_size : int, default=64
         Rows per step.
 
     validation_fraction : float in (0, 1), default=0.2
@@ -98,8 +106,9 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
         The noise rate used: given, or estimated (at most 0.45).
 
     radius_ : float
-        Length of the longest row seen in `fit` or the first `partial_fit`; 1
-        when all rows were zero.
+        What rows are divided by: the length of the longest row, lifted where
+        there is an intercept, in `fit` or the first `partial_fit`. Every
+        `decision_function` on those rows lies in [-1, 1].
 
     n_iter_ : int
         Passes over the rows.
@@ -119,11 +128,12 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    *Algorithm.* Rows are divided by `radius_`, the length of the longest one;
-    with an intercept they become ``z = (x / radius_, 1) / sqrt(2)``, so that
-    ``|z| <= 1``. Scaling `X` therefore changes nothing; scaling single features
-    does, so a scaler before this estimator is advised. With labels y in {-1, 1}
-    and noise rate eta each batch takes the step ::
+    *Algorithm.* With an intercept a row x is lifted to (x, c), where c is the
+    root mean square of the rows' lengths. Division by `radius_`, the length of
+    the longest row, brings all rows into the unit ball as z. Scaling `X`
+    therefore changes nothing; scaling single features does, so a scaler before
+    this estimator is advised. With labels y in {-1, 1} and noise rate eta each
+    batch takes the step ::
 
         mix  = (1 - 2 eta) sign(w . z)
         g    = mean of (mix - y) z / max(|w . z|, margin)
@@ -182,8 +192,8 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
         margin: float = 0.1,
         fit_intercept: bool = True,
         iterate: str = "average",
-        max_iter: int = 1,
-        batch_size: int = 32,
+        max_iter: int = 5,
+        batch_size: int = 64,
         validation_fraction: float = 0.2,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
@@ -218,28 +228,25 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
             When a parameter is out of its range or `y` has not two classes.
         """
         self._check_parameters()
-        X, y = validate_data(
-            self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32]
-        )
+        X, y = validate_data(self, X, y, **_VALIDATION)
         self.classes_ = _two_classes(y)
-        signs = self._signs(y)
         rng = check_random_state(self.random_state)
-        learned, held_out = self._split(X.shape[0], rng)
         self._set_scale(X)
+        rows = self._lift(X, y)
+        learned, held_out = self._split(len(rows), rng)
 
         if self.noise_rate == "estimate":
-            self.noise_rate_ = self._estimate_noise(X, signs, learned, held_out, rng)
+            self.noise_rate_ = self._estimate_noise(rows, learned, held_out, rng)
         else:
             self.noise_rate_ = float(self.noise_rate)
 
         self._descent = self._new_descent([self.noise_rate_])
         if self.iterate == "best":
-            weights = self._best_iterate(X, signs, learned, held_out, rng)
+            weights = self._best_iterate(rows, learned, held_out, rng)
         else:
-            every_row = np.arange(X.shape[0])
-            for rows in self._batches(every_row, rng):
-                self._descent.step(X[rows], signs[rows])
-            weights = self._descent.average
+            for batch in self._batches(np.arange(len(rows)), rng):
+                self._descent.step(rows.take(batch))
+            weights = self._descent.total
         return self._set_solution(weights[:, 0], n_iter=self.max_iter)
 
     @available_if(lambda self: self.noise_rate != "estimate" and self.iterate != "best")
@@ -272,14 +279,7 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
         """
         first = not hasattr(self, "_descent")
         self._check_parameters()
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            reset=first,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-        )
+        X, y = validate_data(self, X, y, reset=first, **_VALIDATION)
         if first:
             if classes is None:
                 raise ValueError(
@@ -296,10 +296,11 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
                 f"classes={classes!r} is not the same as on the last call to "
                 f"partial_fit, which was: {self.classes_!r}."
             )
-        signs = self._signs(y)
-        for rows in gen_batches(X.shape[0], self.batch_size):
-            self._descent.step(X[rows], signs[rows])
-        return self._set_solution(self._descent.average[:, 0], n_iter=1)
+        rows = self._lift(X, y)
+        for start in range(0, len(rows), self.batch_size):
+            batch = slice(start, start + self.batch_size)
+            self._descent.step(rows.take(batch))
+        return self._set_solution(self._descent.total[:, 0], n_iter=1)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Signed distance from the hyperplane, as a share of the radius.
@@ -315,13 +316,7 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
             Positive for ``classes_[1]``.
         """
         check_is_fitted(self)
-        X = validate_data(
-            self,
-            X,
-            reset=False,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-        )
+        X = validate_data(self, X, reset=False, **_VALIDATION)
         scores = safe_sparse_dot(X, self.coef_.T, dense_output=True)
         return scores.ravel() + self.intercept_
 
@@ -351,13 +346,12 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
 
     def _check_parameters(self) -> None:
         rate = self.noise_rate
-        if rate != "estimate":
-            if not isinstance(rate, Real) or not 0 <= rate < 0.5:
-                raise ValueError(
-                    f"noise_rate must be 'estimate' or a number in [0, 0.5), got "
-                    f"{rate!r}. At 0.5 the labels say nothing; above it, swap the "
-                    "classes and pass 1 - noise_rate."
-                )
+        if rate != "estimate" and not (isinstance(rate, Real) and 0 <= rate < 0.5):
+            raise ValueError(
+                f"noise_rate must be 'estimate' or a number in [0, 0.5), got {rate!r}. "
+                "At 0.5 the labels say nothing; above it, swap the classes and pass "
+                "1 - noise_rate."
+            )
         if not isinstance(self.margin, Real) or not 0 < self.margin <= 1:
             raise ValueError(
                 f"margin must be a number in (0, 1], got {self.margin!r}. It is a "
@@ -379,65 +373,73 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
             include_boundaries="neither",
         )
 
-    def _signs(self, y: np.ndarray) -> np.ndarray:
+    def _set_scale(self, X: Any) -> None:
+        """Fix what keeps the lifted rows in the unit ball and level with it."""
+        lengths = _row_lengths(X)
+        longest = float(lengths.max()) or 1.0
+        # A constant as long as a typical row; one as long as the longest would
+        # drown the features wherever a few rows are far out.
+        typical = longest * np.sqrt(np.mean((lengths / longest) ** 2)) or 1.0
+        self._constant = typical if self.fit_intercept else 0.0
+        self.radius_ = float(np.hypot(longest, self._constant))
+
+    def _lift(self, X: Any, y: np.ndarray) -> _LiftedRows:
         unknown = np.setdiff1d(y, self.classes_)
         if unknown.size:
             raise ValueError(
                 f"y holds labels {unknown.tolist()} that are not in classes "
                 f"{self.classes_.tolist()}."
             )
-        return np.where(y == self.classes_[1], 1.0, -1.0)
+        signs = np.where(y == self.classes_[1], 1.0, -1.0)
+        # Only a stream brings rows longer than the radius. A halfspace through
+        # the origin of the lifted space is blind to a row's length, so shrinking
+        # the lifted row into the ball leaves its label right.
+        lifted = np.hypot(_row_lengths(X), self._constant)
+        divisors = np.maximum(lifted, self.radius_)
+        return _LiftedRows(X, signs[:, np.newaxis], divisors[:, np.newaxis])
 
     def _split(
         self, n_samples: int, rng: np.random.RandomState
     ) -> tuple[np.ndarray, np.ndarray]:
+        if self.noise_rate != "estimate" and self.iterate != "best":
+            return np.arange(n_samples), np.arange(0)
         order = rng.permutation(n_samples)
         n_held_out = int(np.ceil(self.validation_fraction * n_samples))
         n_held_out = min(n_held_out, n_samples - 1)
         return order[n_held_out:], order[:n_held_out]
 
-    def _set_scale(self, X: Any) -> None:
-        longest = _row_lengths(X).max()
-        self.radius_ = float(longest) if longest > 0 else 1.0
-
     def _new_descent(self, noise_rates: Any) -> _MixedDescent:
         return _MixedDescent(
-            self.n_features_in_,
-            np.asarray(noise_rates, dtype=np.float64),
-            margin=self.margin,
-            radius=self.radius_,
-            fit_intercept=self.fit_intercept,
+            self.n_features_in_, noise_rates, self.margin, self._constant
         )
 
     def _batches(
-        self, rows: np.ndarray, rng: np.random.RandomState
+        self, indices: np.ndarray, rng: np.random.RandomState
     ) -> Iterator[np.ndarray]:
         for _ in range(self.max_iter):
-            order = rng.permutation(rows)
-            for batch in gen_batches(order.size, self.batch_size):
-                yield order[batch]
+            order = rng.permutation(indices)
+            for start in range(0, order.size, self.batch_size):
+                yield order[start : start + self.batch_size]
 
     def _estimate_noise(
         self,
-        X: Any,
-        signs: np.ndarray,
+        rows: _LiftedRows,
         learned: np.ndarray,
         held_out: np.ndarray,
         rng: np.random.RandomState,
     ) -> float:
         # A halfspace of clean error e disagrees with noisy labels at the rate
         # noise + (1 - 2 noise) e, which is smallest, and the noise rate itself,
-        # where e = 0: so the least disagreement both picks and is the estimate.
+        # where e = 0: so the least disagreement is the estimate.
         descent = self._new_descent(_CANDIDATE_RATES)
-        for rows in self._batches(learned, rng):
-            descent.step(X[rows], signs[rows])
-        rates = descent.disagreement(descent.average, X[held_out], signs[held_out])
+        for batch in self._batches(learned, rng):
+            descent.step(rows.take(batch))
+        rates = descent.disagreement(descent.total, rows.take(held_out))
         return float(min(rates.min(), _CANDIDATE_RATES[-1]))
 
     def _best_iterate(
         self,
-        X: Any,
-        signs: np.ndarray,
+        rows: _LiftedRows,
         learned: np.ndarray,
         held_out: np.ndarray,
         rng: np.random.RandomState,
@@ -445,101 +447,90 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
         n_steps = self.max_iter * -(-learned.size // self.batch_size)
         every = -(-n_steps // _N_CHECKPOINTS)
         checkpoints = []
-        for step, rows in enumerate(self._batches(learned, rng), start=1):
-            self._descent.step(X[rows], signs[rows])
+        for step, batch in enumerate(self._batches(learned, rng), start=1):
+            self._descent.step(rows.take(batch))
             if step % every == 0 or step == n_steps:
-                checkpoints.append(self._descent.weights[:, 0])
-        weights = np.column_stack(checkpoints)
-        rates = self._descent.disagreement(weights, X[held_out], signs[held_out])
+                checkpoints.append(self._descent.weights)
+        weights = np.hstack(checkpoints)
+        rates = self._descent.disagreement(weights, rows.take(held_out))
         return weights[:, [rates.argmin()]]
 
     def _set_solution(self, weights: np.ndarray, n_iter: int) -> HalfspaceClassifier:
-        length = np.linalg.norm(weights)
-        # Rows that are all zero leave the weights there too.
-        unit = weights / length if length > 0 else weights
-        unit = unit / self._descent.lift
+        # The weights stay at zero when all rows are zero.
+        unit = weights / (np.linalg.norm(weights) or 1.0)
         self.coef_ = (unit[:-1] / self.radius_)[np.newaxis]
-        self.intercept_ = unit[-1:].copy()
+        self.intercept_ = unit[-1:] * self._constant / self.radius_
         self.n_iter_ = n_iter
         return self
+
+
+class _LiftedRows(NamedTuple):
+    """Rows as they came, with what brings each into the unit ball."""
+
+    X: Any  # (n, n_features), dense or CSR
+    signs: np.ndarray  # (n, 1), -1.0 or 1.0
+    divisors: np.ndarray  # (n, 1)
+
+    def __len__(self) -> int:
+        return self.signs.size
+
+    def take(self, index: np.ndarray | slice) -> _LiftedRows:
+        return _LiftedRows(self.X[index], self.signs[index], self.divisors[index])
 
 
 class _MixedDescent:
     """Projected descent along the mixed direction, one column per noise rate.
 
-    Works on rows as they come: the lift into the unit ball is folded into the
-    products, so no scaled copy of the rows is made.
+    The lift is folded into the products, so no scaled copy of the rows is made.
     """
 
     def __init__(
-        self,
-        n_features: int,
-        noise_rates: np.ndarray,
-        *,
-        margin: float,
-        radius: float,
-        fit_intercept: bool,
+        self, n_features: int, noise_rates: Any, margin: float, constant: float
     ) -> None:
-        self.shrink = 1 - 2 * noise_rates
+        self.shrink = 1 - 2 * np.asarray(noise_rates, dtype=np.float64)
         self.margin = margin
-        self.radius = radius
-        self.constant = float(fit_intercept)
-        self.lift = np.sqrt(1 + self.constant)
-        self.weights = np.zeros((n_features + 1, noise_rates.size))
+        self.constant = constant
+        self.weights = np.zeros((n_features + 1, self.shrink.size))
+        # Sum of the iterates: the average, but for a scale that does not matter.
         self.total = np.zeros_like(self.weights)
-        self.squared_length = np.zeros(noise_rates.size)
+        self.squared_length = np.zeros(self.shrink.size)
 
-    @property
-    def average(self) -> np.ndarray:
-        """Direction of the averaged iterates (their sum: the scale is idle)."""
-        return self.total
-
-    def scores(self, weights: np.ndarray, X: Any, divisor: np.ndarray) -> np.ndarray:
-        inner = X @ (weights[:-1] / self.radius) + self.constant * weights[-1]
-        return inner / divisor
-
-    def step(self, X: Any, signs: np.ndarray) -> None:
-        divisor = self._divisor(X)
-        scores = self.scores(self.weights, X, divisor)
-        residual = self.shrink * np.sign(scores) - signs[:, np.newaxis]
-        residual /= np.maximum(np.abs(scores), self.margin) * divisor * signs.size
+    def step(self, rows: _LiftedRows) -> None:
+        scores = self._scores(self.weights, rows)
+        residual = self.shrink * np.sign(scores) - rows.signs
+        residual /= np.maximum(np.abs(scores), self.margin)
+        residual /= rows.divisors * len(rows)
         gradient = np.empty_like(self.weights)
-        gradient[:-1] = X.T @ (residual / self.radius)
+        gradient[:-1] = rows.X.T @ residual
         gradient[-1] = self.constant * residual.sum(axis=0)
 
         self.squared_length += np.einsum("ij,ij->j", gradient, gradient)
-        # A column whose gradients were all zero stays where it is.
-        length = np.sqrt(np.where(self.squared_length > 0, self.squared_length, 1.0))
-        weights = self.weights - _STEP / length * gradient
+        length = np.sqrt(self.squared_length)
+        length[length == 0] = 1.0  # all gradients so far were zero
+        weights = self.weights - (_STEP / length) * gradient
         norm = np.sqrt(np.einsum("ij,ij->j", weights, weights))
         self.weights = weights / np.maximum(norm, 1.0)
         self.total += self.weights
 
-    def disagreement(
-        self, weights: np.ndarray, X: Any, signs: np.ndarray
-    ) -> np.ndarray:
+    def disagreement(self, weights: np.ndarray, rows: _LiftedRows) -> np.ndarray:
         """Share of rows on the other side than their label; half for a tie."""
-        sides = np.sign(self.scores(weights, X, self._divisor(X)))
-        return np.abs(sides - signs[:, np.newaxis]).mean(axis=0) / 2
+        sides = np.sign(self._scores(weights, rows))
+        return np.abs(sides - rows.signs).mean(axis=0) / 2
 
-    def _divisor(self, X: Any) -> np.ndarray:
-        # Only a stream brings rows longer than the radius. A halfspace through
-        # the origin of the lifted space is blind to a row's length, so shrinking
-        # the lifted row into the ball leaves its label right.
-        lengths = _row_lengths(X) / self.radius
-        lifted = np.sqrt(lengths**2 + self.constant)
-        return np.maximum(lifted, self.lift)[:, np.newaxis]
+    def _scores(self, weights: np.ndarray, rows: _LiftedRows) -> np.ndarray:
+        inner = rows.X @ weights[:-1] + self.constant * weights[-1]
+        return inner / rows.divisors
 
 
 def _two_classes(y: np.ndarray) -> np.ndarray:
     check_classification_targets(y)
     target = type_of_target(y, input_name="y", raise_unknown=True)
-    classes = np.unique(y)
     if target != "binary":
         raise ValueError(
             "Only binary classification is supported. The type of the target is "
             f"{target}. Wrap the estimator in OneVsRestClassifier."
         )
+    classes = np.unique(y)
     if classes.size < 2:
         raise ValueError(
             f"y must hold two classes, got one class: {classes.tolist()}. With "
@@ -549,11 +540,15 @@ def _two_classes(y: np.ndarray) -> np.ndarray:
 
 
 def _row_lengths(X: Any) -> np.ndarray:
-    """Euclidean length of each row, dense rows a block at a time."""
+    """Euclidean length of each row, in float64 and without overflow."""
+    values = X.data if sparse.issparse(X) else X
+    if values.size == 0:
+        return np.zeros(X.shape[0])
+    largest = np.float64(max(values.max(), -values.min())) or np.float64(1.0)
     if sparse.issparse(X):
-        return np.asarray(np.sqrt(X.multiply(X).sum(axis=1))).ravel()
+        return largest * linalg.norm(X / largest, axis=1)
     lengths = np.empty(X.shape[0])
-    for rows in gen_batches(X.shape[0], 10_000):
-        block = X[rows]
-        np.sqrt(np.einsum("ij,ij->i", block, block), out=lengths[rows])
-    return lengths
+    for start in range(0, X.shape[0], _BLOCK):
+        block = X[start : start + _BLOCK] / largest
+        lengths[start : start + _BLOCK] = np.linalg.norm(block, axis=1)
+    return largest * lengths
