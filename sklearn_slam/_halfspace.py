@@ -58,8 +58,7 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
         Probability that a label was flipped. "estimate" tries ten rates on a
         part of the rows and takes the smallest rate of disagreement with the
         labels of held-out rows; on data that no halfspace separates that is
-        the error of the best halfspace found. Too small a rate costs more than
-        too large a one.
+        the error of the best halfspace found.
 
     margin : float in (0, 1], default=0.1
         Least distance of a row from the separating hyperplane, as a share of
