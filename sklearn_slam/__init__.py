@@ -1,5 +1,6 @@
 """Knowledge distillation with unlabeled examples by student-label mixing (SLaM)."""
 
+from sklearn_slam._halfspace import HalfspaceClassifier
 from sklearn_slam._losses import mixing_loss
 from sklearn_slam._slam import SLaMDistiller
 from sklearn_slam._teacher import CallableTeacher
@@ -11,6 +12,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CallableTeacher",
+    "HalfspaceClassifier",
     "MLPStudent",
     "SLaMDistiller",
     "SemiSupervisedSplit",

@@ -10,7 +10,7 @@ import sklearn_slam
 
 PACKAGE = Path(sklearn_slam.__file__).parent
 FLOORS = {
-    0: {"_rows", "_losses", "_modules"},
+    0: {"_halfspace", "_rows", "_losses", "_modules"},
     1: {"_training", "_encoding", "_soft_labels", "_validation"},
     2: {"_student", "_teacher", "_teacher_accuracy", "model_selection"},
     3: {"students", "_fit_rows"},
