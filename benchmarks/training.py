@@ -51,37 +51,24 @@ def make_rows(n_pool):
 
 def bare_loop(rows, batch_size, epochs):
     """Train with the same net, optimizer, loss, batches and number of steps."""
-    X_labeled, _, X_pool, proba = rows
-    X = torch.from_numpy(np.concatenate([X_labeled, X_pool]))
-    labels = torch.from_numpy(proba)
+    X = torch.from_numpy(rows[2])
+    labels = torch.from_numpy(rows[3][N_LABELED:])
     alpha = torch.full((len(X),), 0.8)
     others = torch.full((len(X), N_CLASSES), 0.2)
-    n_labeled = batch_size // 4
-    n_pool = batch_size - n_labeled
-    n_steps = len(X_pool) // n_pool
-    shares = torch.cat(
-        [
-            torch.full((n_labeled,), 0.25 / n_labeled),
-            torch.full((n_pool,), 0.75 / n_pool),
-        ]
-    )
+    n_steps = len(X) // batch_size
     net = Net()
     optimizer = torch.optim.AdamW(net.parameters(), fused=True)
     start = time.perf_counter()
     for _ in range(epochs):
-        pool = torch.randperm(len(X_pool))[: n_steps * n_pool] + N_LABELED
-        labeled = torch.randint(N_LABELED, (n_steps, n_labeled))
+        order = torch.randperm(len(X))[: n_steps * batch_size]
         total = torch.zeros(())
-        for rows_ in torch.cat([labeled, pool.view(n_steps, n_pool)], dim=1):
-            loss = torch.dot(
-                mixing_loss(
-                    net(X.index_select(0, rows_)),
-                    labels.index_select(0, rows_),
-                    alpha.index_select(0, rows_),
-                    others.index_select(0, rows_),
-                ),
-                shares,
-            )
+        for batch in order.view(n_steps, batch_size):
+            loss = mixing_loss(
+                net(X.index_select(0, batch)),
+                labels.index_select(0, batch),
+                alpha.index_select(0, batch),
+                others.index_select(0, batch),
+            ).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -107,7 +94,10 @@ def skorch_student(batch_size, epochs):
 def distill(rows, student, **params):
     """Return the seconds of training alone, summed over epochs."""
     X_labeled, y, X_pool, proba = rows
-    slam = SLaMDistiller(None, student, random_state=0, calibrate=False, **params)
+    # All ways see the pool only, so that their batches and steps are the same.
+    slam = SLaMDistiller(
+        None, student, labeled_weight=0, calibrate=False, random_state=0, **params
+    )
     slam.fit(
         X_labeled,
         y,
