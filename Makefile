@@ -24,9 +24,10 @@ lint: $(INSTALLED)
 types: $(INSTALLED)
 	$(BIN)/mypy
 
-# Every example in a docstring, the README and docs/, as a reader would run it.
+# Every example in a docstring, the README and docs/, as a reader would run it. In
+# one process: the blocks of a page follow one another.
 examples: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --doctest-modules sklearn_slam README.md docs
+	$(BIN)/python -m pytest --doctest-modules sklearn_slam README.md docs
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
