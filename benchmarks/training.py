@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from sklearn.neural_network import MLPClassifier
 from skorch import NeuralNetClassifier
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from sklearn_slam import SLaMDistiller, mixing_loss
@@ -177,7 +178,7 @@ def peak_above(call):
 def measure_memory(n_mapped):
     """Print the peak of a pool in memory and of one in a mapped file."""
     params = {"max_epochs": 1, "batch_size": 1024}
-    rows = make_rows(1_000)
+    rows = make_rows(1_500)
     distill(rows, Net, **params)  # what torch allocates once
     rows = make_rows(100_000)
     peak = peak_above(lambda: distill(rows, Net, **params))
@@ -211,8 +212,9 @@ def main():
         measure_memory(200_000 if options.quick else 2_000_000)
         return
     rows = make_rows(20_000 if options.quick else 100_000)
-    for batch_size in (256, 1024):
-        compare(rows, batch_size, 1, 3 if options.quick else 5)
+    with threadpool_limits(1):  # numpy's threads, which MLPClassifier would wait for
+        for batch_size in (256, 1024):
+            compare(rows, batch_size, 1, 3 if options.quick else 5)
 
 
 if __name__ == "__main__":
