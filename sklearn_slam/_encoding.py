@@ -12,7 +12,13 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sklearn_slam._rows import container, is_frame, is_numeric, is_temporal
+from sklearn_slam._rows import (
+    container,
+    is_frame,
+    is_missing,
+    is_numeric,
+    is_temporal,
+)
 
 MAX_CATEGORIES = 256
 """Categories kept of a column, the most frequent; others count as unknown."""
@@ -156,8 +162,7 @@ def _frequent_categories(column: Any) -> dict[Any, int]:
     """Return codes from 1 for the most frequent categories, in a fixed order."""
     counts: dict[Any, int] = {}
     for value in column.to_list():
-        # Missing values (None, NaN, NA) do not equal themselves, or are None.
-        if value is not None and (value == value) is True:
+        if not is_missing(value):
             counts[value] = counts.get(value, 0) + 1
     frequent = sorted(counts, key=lambda value: (-counts[value], str(value)))
     return {value: code for code, value in enumerate(frequent[:MAX_CATEGORIES], 1)}

@@ -45,7 +45,8 @@ def mixing_loss(
     alpha : Tensor of shape (n_rows,)
         Probability, in (0, 1], that the teacher's top class is right.
     others : Tensor of shape (n_rows, n_classes)
-        Weight of ``1 - f_j`` in the mixture: see :func:`others_weight`.
+        Weight of ``1 - f_j`` in the mixture: 0 outside the teacher's top k, and
+        there ``(1 - alpha) / (k - 1)``, or ``1 - alpha`` without normalization.
 
     Returns
     -------

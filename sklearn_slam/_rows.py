@@ -28,6 +28,13 @@ def is_frame(X: Any) -> bool:
     return container(X) in ("pandas", "polars")
 
 
+def is_missing(value: Any) -> bool:
+    """Tell whether an entry of an object array is None, NaN, NaT or pandas' NA."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float | np.floating) and bool(np.isnan(value))
+
+
 def is_numeric(column: Any) -> bool:
     """Tell whether a column of a frame holds numbers or booleans, by its dtype."""
     kind = getattr(column.dtype, "kind", None)

@@ -11,18 +11,11 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from sklearn_slam._rows import container, is_frame
+from sklearn_slam._rows import container, is_frame, is_missing
 
 SHIFT_LIMIT = 3.0
 """Standard deviations between the medians of a column of X and of the pool
 beyond which a warning asks whether the pool was preprocessed like X."""
-
-
-def _is_missing(value: Any) -> bool:
-    """Tell whether an entry of an object array is None, NaN, NaT or pandas' NA."""
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, float | np.floating) and bool(np.isnan(value))
 
 
 def split_labels(
@@ -53,7 +46,7 @@ def split_labels(
         y = y.to_numpy()
     if not (hasattr(y, "shape") or hasattr(y, "__array__")):
         # A list that mixes None with strings or numbers keeps its types.
-        y = np.asarray(y, dtype=object if any(map(_is_missing, y)) else None)
+        y = np.asarray(y, dtype=object if any(map(is_missing, y)) else None)
     y = np.asarray(y)
     if y.ndim == 2 and y.shape[1] > 1:
         raise ValueError(
@@ -72,11 +65,12 @@ def split_labels(
         if np.isinf(y).any():
             raise ValueError("Input y contains infinity; mark unlabeled rows by NaN.")
     elif y.dtype == object:
-        missing = np.fromiter(map(_is_missing, y), bool, len(y))
+        missing = np.fromiter(map(is_missing, y), bool, len(y))
     else:
         missing = np.zeros(len(y), dtype=bool)
     if unlabeled_label is not None:
-        missing |= np.asarray(y == unlabeled_label, dtype=bool)
+        # Only labels are compared: pandas' NA answers neither yes nor no.
+        missing[~missing] = np.asarray(y[~missing] == unlabeled_label, dtype=bool)
 
     labels = y[~missing]
     if labels.dtype == object:
@@ -263,7 +257,7 @@ def check_pool_matches(X: Any, X_unlabeled: Any) -> None:
     kinds = container(X), container(X_unlabeled)
     if kinds[0] != kinds[1]:
         raise ValueError(
-            f"X is a {kinds[0]} table but X_unlabeled is a {kinds[1]} one.{way_out}"
+            f"X is of kind {kinds[0]!r}, X_unlabeled of kind {kinds[1]!r}.{way_out}"
         )
     if is_frame(X) and list(X.columns) != list(X_unlabeled.columns):
         differing = sorted(

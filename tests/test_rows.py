@@ -50,6 +50,8 @@ def test_a_mark_is_a_missing_label_and_infinity_is_an_error():
     has_label, labels = split_labels([2, -1, 0], -1)
     assert_array_equal(has_label, [True, False, True])
     assert_array_equal(labels, [2, 0])
+    words = pd.Series(["a", "?", pd.NA], dtype="string")
+    assert_array_equal(split_labels(words, "?")[0], [True, False, False])
     with pytest.raises(ValueError, match="infinity"):
         split_labels([1.0, np.inf])
     with pytest.raises(ValueError, match="y mixes"):
@@ -114,6 +116,10 @@ def test_unknown_missing_and_rare_categories_share_a_code():
     assert codes[0] == 1
     assert_array_equal(codes[1:], 0)
     assert encoder.transform(X).max() == MAX_CATEGORIES
+    numbers = pd.DataFrame(
+        {"word": pd.Series([np.int64(1), np.int64(2)], dtype=object)}
+    )
+    assert TableEncoder().fit(numbers).n_categories_ == [3]
     with pytest.raises(TypeError, match="dates or times"):
         TableEncoder().fit(pd.DataFrame({"day": pd.to_datetime(["2026-01-01"])}))
 

@@ -345,7 +345,7 @@ def test_frames_reach_the_teacher_untouched(frame):
         slam.predict(X[X.columns[::-1]])
     with pytest.raises(ValueError, match="must have the same columns"):
         clone(slam).fit(X[:140], y[:140], X_unlabeled=X[140:].drop(columns="town"))
-    with pytest.raises(ValueError, match="pandas table but X_unlabeled is a array"):
+    with pytest.raises(ValueError, match="kind 'pandas', X_unlabeled of kind 'array'"):
         clone(slam).fit(X[:140], y[:140], X_unlabeled=X[140:].to_numpy())
 
 

@@ -1,0 +1,252 @@
+from datetime import datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import scipy.sparse as sp
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from sklearn_slam._encoding import MAX_CATEGORIES, SMOOTH_CLIP, TableEncoder
+from sklearn_slam._rows import Rows, is_memory_mapped
+from sklearn_slam._training import LazyRows
+
+NAN = float("nan")
+
+
+def numbers(n_rows=40, n_columns=3, seed=0):
+    return np.random.RandomState(seed).standard_normal((n_rows, n_columns))
+
+
+def columns(n_rows=40):
+    rng = np.random.RandomState(0)
+    return {
+        "number": [None if at % 5 == 0 else float(at) for at in range(n_rows)],
+        "count": rng.randint(0, 9, n_rows).tolist(),
+        "flag": (rng.uniform(size=n_rows) > 0.5).tolist(),
+        "word": [None if at % 7 == 0 else "abc"[at % 3] for at in range(n_rows)],
+        "level": [["low", "high"][at % 2] for at in range(n_rows)],
+    }
+
+
+def pandas_frame():
+    frame = pd.DataFrame(columns())
+    return frame.astype({"word": "category"})
+
+
+def polars_frame():
+    return pl.DataFrame(columns()).cast({"level": pl.Categorical})
+
+
+FRAMES = {
+    "pandas": pandas_frame,
+    "objects": lambda: pd.DataFrame(columns()).astype({"word": object}),
+    "nullable": lambda: pd.DataFrame(columns()).convert_dtypes(),
+    "polars": polars_frame,
+}
+each_frame = pytest.mark.parametrize("name", FRAMES)
+
+
+def fitted(X):
+    return TableEncoder().fit(X)
+
+
+def test_numbers_are_centred_and_bounded_in_order():
+    X = numbers()
+    encoded = fitted(X).transform(X)
+    assert encoded.dtype == np.float32
+    assert encoded.shape == X.shape
+    assert_array_equal(encoded.argsort(axis=0), X.argsort(axis=0))
+    assert_allclose(np.median(encoded, axis=0), 0, atol=0.05)
+    outlier = fitted(X).transform(np.array([[1e6, -1e6, 0]]))
+    assert_allclose(np.abs(outlier[0, :2]), SMOOTH_CLIP, rtol=1e-5)
+
+
+def test_shift_and_scale_of_columns_change_nothing():
+    X = numbers()
+    moved = X * [10, 0.01, 3] + [5, -2, 100]
+    encoded = fitted(X).transform(X)
+    assert_allclose(fitted(moved).transform(moved), encoded, atol=1e-5)
+
+
+def test_missing_numbers_are_the_median_with_an_indicator():
+    X = numbers()
+    X[::4, 1] = NAN
+    encoder = fitted(X)
+    encoded = encoder.transform(X)
+    assert_array_equal(encoder.with_missing_, [1])
+    assert encoder.n_numeric_ == encoded.shape[1] == 4
+    assert_array_equal(encoded[::4, 1], 0)
+    assert_array_equal(encoded[:, 3], np.isnan(X[:, 1]))
+    assert_array_equal(encoder.transform(X[1:4])[:, 3], 0)
+
+
+def test_numbers_missing_first_after_fit_are_the_median():
+    encoder = fitted(numbers())
+    assert_array_equal(encoder.transform(np.full((2, 3), NAN)), np.zeros((2, 3)))
+
+
+def test_column_without_values_carries_nothing():
+    X = numbers()
+    X[:, 0] = NAN
+    encoder = fitted(X)
+    assert_array_equal(encoder.transform(X)[:, 0], 0)
+    assert_array_equal(encoder.transform(numbers(seed=1))[:, 0], 0)
+
+
+def test_constant_columns_carry_nothing():
+    X = numbers()
+    X[:, 2] = 7
+    encoder = fitted(X)
+    assert_array_equal(encoder.transform(X)[:, 2], 0)
+    assert_array_equal(encoder.transform(numbers(seed=1))[:, 2], 0)
+
+
+def test_mostly_constant_column_still_counts():
+    X = np.zeros((40, 1))
+    X[0] = 1
+    encoded = fitted(X).transform(X)
+    assert encoded[0] > encoded[1]
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+@pytest.mark.parametrize("frame", [np.asarray, pd.DataFrame, pl.DataFrame])
+def test_infinity_raises(frame, value):
+    X = numbers()
+    encoder = fitted(frame(X))
+    X[3, 1] = value
+    with pytest.raises(ValueError, match="contains infinity"):
+        encoder.transform(frame(X))
+
+
+def test_codes_tell_categories_apart():
+    X = pd.DataFrame({"word": ["a", "b", "c", "a", "a", "b"]})
+    encoder = fitted(X)
+    assert encoder.n_categories_ == [4]
+    assert_array_equal(encoder.transform(X)[:, 0], [1, 2, 3, 1, 1, 2])
+
+
+@pytest.mark.parametrize("dtype", ["category", object, "str", "string"])
+def test_unseen_and_missing_categories_are_code_zero(dtype):
+    seen = pd.DataFrame({"word": pd.Series(["a", "b", None, "a"], dtype=dtype)})
+    new = pd.DataFrame({"word": pd.Series(["b", "zebra", None, "a"], dtype=dtype)})
+    encoder = fitted(seen)
+    assert encoder.n_categories_ == [3]
+    assert_array_equal(encoder.transform(seen)[:, 0], [1, 2, 0, 1])
+    assert_array_equal(encoder.transform(new)[:, 0], [2, 0, 0, 1])
+
+
+def test_rare_categories_are_code_zero():
+    words = [f"word {at}" for at in range(MAX_CATEGORIES + 10)]
+    X = pd.DataFrame({"word": words[:MAX_CATEGORIES] * 2 + words[MAX_CATEGORIES:]})
+    encoder = fitted(X)
+    codes = encoder.transform(X)[:, 0]
+    assert encoder.n_categories_ == [MAX_CATEGORIES + 1]
+    assert set(codes[: 2 * MAX_CATEGORIES]) == set(range(1, MAX_CATEGORIES + 1))
+    assert_array_equal(codes[2 * MAX_CATEGORIES :], 0)
+
+
+def test_codes_do_not_depend_on_the_order_of_rows():
+    X = pandas_frame()
+    forward, backward = fitted(X), fitted(X.iloc[::-1])
+    assert_array_equal(forward.transform(X), backward.transform(X))
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize(
+    "value", [datetime(2024, 1, 1), timedelta(days=1)], ids=["date", "duration"]
+)
+def test_dates_raise(frame, value):
+    with pytest.raises(TypeError, match="'when' holds dates or times"):
+        fitted(frame({"when": [value] * 3, "number": [1, 2, 3]}))
+
+
+@each_frame
+def test_one_row_at_a_time_equals_the_batch(name):
+    X = FRAMES[name]()
+    encoder = fitted(X)
+    batch = encoder.transform(X)
+    rows = [encoder.transform(X[at : at + 1]) for at in range(len(X))]
+    assert_array_equal(np.concatenate(rows), batch)
+
+
+@each_frame
+def test_containers_encode_alike(name):
+    X, reference = FRAMES[name](), pandas_frame()
+    assert_array_equal(fitted(X).transform(X), fitted(reference).transform(reference))
+    assert fitted(X).n_categories_ == fitted(reference).n_categories_
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_frame_of_numbers_equals_the_array(frame):
+    X = numbers()
+    X[::4, 1] = NAN
+    encoder = fitted(frame(X))
+    assert_array_equal(encoder.transform(frame(X)), fitted(X).transform(X))
+    assert_array_equal(encoder.transform(X), fitted(X).transform(X))
+
+
+def test_array_after_a_frame_with_categories_raises():
+    with pytest.raises(TypeError, match="pass a frame"):
+        fitted(pandas_frame()).transform(numbers(n_columns=5))
+
+
+@pytest.mark.parametrize(
+    "form", [sp.csr_matrix, sp.csr_array, sp.csc_matrix, sp.csc_array]
+)
+def test_sparse_rows_stay_sparse(form):
+    X = sp.random(30, 8, 0.2, random_state=0, dtype=np.float64).toarray() * 5
+    X[:, 3] = 0
+    encoder = fitted(form(X))
+    encoded = encoder.transform(form(X))
+    assert sp.issparse(encoded)
+    assert encoded.format == "csr"
+    assert encoded.dtype == np.float32
+    assert encoder.n_numeric_ == 8
+    assert encoder.n_categories_ == []
+    dense = encoded.toarray()
+    assert_array_equal(dense != 0, X != 0)
+    largest = np.abs(X).max(axis=0)
+    assert_allclose(np.abs(dense).max(axis=0), largest > 0)
+    assert_allclose(dense * largest, X, rtol=1e-6)
+
+
+def test_memory_mapped_rows_encode_like_rows_in_memory(tmp_path):
+    X = numbers(50)
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    assert is_memory_mapped(mapped[5:])
+    assert is_memory_mapped(np.asarray(mapped))
+    assert not is_memory_mapped(X)
+
+    pool, extra = np.arange(40, 9, -2), numbers(7, seed=1)
+    rows = Rows(((mapped, pool),)) + Rows.of(extra)
+    expected = np.concatenate([X[pool], extra])
+    encoder = fitted(X)
+    lazy = LazyRows(rows, encoder.transform)
+    order = torch.randperm(len(lazy), generator=torch.Generator().manual_seed(0))
+    assert len(lazy) == len(expected)
+    assert_array_equal(lazy.batch(order), encoder.transform(expected[order]))
+
+
+@pytest.mark.parametrize("form", [np.asarray, pd.DataFrame, pl.DataFrame, sp.csr_array])
+def test_chunks_and_samples_keep_rows(form):
+    X = numbers(20)
+
+    def dense(table):
+        return table.toarray() if sp.issparse(table) else np.asarray(table)
+
+    at = np.array([3, 1, 15])
+    rows = Rows(((form(X), None), (form(X), at)))
+    expected = np.concatenate([X, X[at]])
+    assert len(rows) == 23
+    assert_array_equal(np.concatenate([dense(c) for c in rows.chunks(6)]), expected)
+    assert max(c.shape[0] for c in rows.chunks(6)) == 6
+    for table, places in rows.take(np.array([22, 0, 19, 20])):
+        assert_array_equal(dense(table), expected[[22, 0, 19, 20]][places])
+    rng = np.random.RandomState(0)
+    assert_array_equal(dense(rows.sample(100, rng)), expected)
+    drawn = dense(rows.sample(10, rng))
+    assert drawn.shape == X[:10].shape
+    assert all((expected == row).all(axis=1).any() for row in drawn)

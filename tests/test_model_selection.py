@@ -1,0 +1,191 @@
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_array_equal
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    LeaveOneOut,
+    StratifiedKFold,
+    cross_val_score,
+    cross_validate,
+)
+from sklearn.utils import _safe_indexing, resample, shuffle
+
+from sklearn_slam import SemiSupervisedSplit, UnlabeledPool
+
+N_ROWS = 60
+
+
+class LabeledRowsOnly(ClassifierMixin, BaseEstimator):
+    def __init__(self, C=1.0):
+        self.C = C
+
+    def fit(self, X, y, X_unlabeled=None):
+        labeled = ~np.isnan(y)
+        self.n_unlabeled_ = int((~labeled).sum())
+        self.pool_ = X_unlabeled
+        self.model_ = LogisticRegression(C=self.C).fit(X[labeled], y[labeled])
+        self.classes_ = self.model_.classes_
+        return self
+
+    def predict(self, X):
+        return self.model_.predict(X)
+
+
+def table(seed=0):
+    rng = np.random.RandomState(seed)
+    X = rng.standard_normal((N_ROWS, 2))
+    y = (X[:, 0] > 0).astype(float)
+    y[rng.choice(N_ROWS, 20, replace=False)] = np.nan
+    return X, y
+
+
+@pytest.mark.parametrize("cv", [3, np.int64(3), StratifiedKFold(4), LeaveOneOut()])
+def test_folds_test_on_labeled_rows_and_train_on_the_rest(cv):
+    X, y = table()
+    (unlabeled,) = np.nonzero(np.isnan(y))
+    (labeled,) = np.nonzero(~np.isnan(y))
+    tested = []
+    for train, test in SemiSupervisedSplit(cv, random_state=0).split(X, y):
+        assert not np.isnan(y[test]).any()
+        assert np.isin(unlabeled, train).all()
+        assert_array_equal(np.sort(np.r_[train, test]), np.arange(N_ROWS))
+        assert (np.diff(train) > 0).all()
+        tested.append(test)
+    assert_array_equal(np.sort(np.concatenate(tested)), labeled)
+
+
+@pytest.mark.parametrize("as_table", [pd.DataFrame, pl.DataFrame, sp.csr_array, list])
+@pytest.mark.parametrize("as_labels", [pd.Series, pl.Series, list])
+def test_containers_do_not_matter(as_table, as_labels):
+    X, y = table()
+    splitter = SemiSupervisedSplit(3, random_state=0)
+    expected = list(splitter.split(X, y))
+    actual = list(splitter.split(as_table(X), as_labels(y)))
+    for folds in zip(actual, expected, strict=True):
+        for one, other in zip(*folds, strict=True):
+            assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("mark", [-1, "none"])
+def test_folds_keep_marked_rows_for_training(mark):
+    _, y = table()
+    marked = np.where(
+        np.isnan(y), mark, np.nan_to_num(y).astype(int).astype(type(mark))
+    )
+    splitter = SemiSupervisedSplit(3, unlabeled_label=mark, random_state=0)
+    for train, test in splitter.split(np.zeros(N_ROWS), marked):
+        assert (marked[test] != mark).all()
+        assert (marked[train] == mark).sum() == 20
+
+
+def test_complete_labels_split_as_the_inner_splitter_does():
+    X, y = table()
+    y = np.nan_to_num(y)
+    inner = StratifiedKFold(3)
+    splits = zip(SemiSupervisedSplit(inner).split(X, y), inner.split(X, y), strict=True)
+    for (train, test), (inner_train, inner_test) in splits:
+        assert_array_equal(train, inner_train)
+        assert_array_equal(test, inner_test)
+
+
+def test_groups_of_labeled_rows_are_not_divided():
+    X, y = table()
+    groups = np.arange(N_ROWS) % 7
+    for train, test in SemiSupervisedSplit(GroupKFold(3)).split(X, y, groups):
+        labeled = train[~np.isnan(y[train])]
+        assert not set(groups[labeled]) & set(groups[test])
+
+
+def test_random_state_decides_the_folds():
+    X, y = table()
+
+    def tests(seed):
+        split = SemiSupervisedSplit(3, random_state=seed).split(X, y)
+        return [tuple(test) for _, test in split]
+
+    assert tests(0) == tests(0)
+    assert tests(0) != tests(1)
+
+
+@pytest.mark.parametrize("cv", [3, StratifiedKFold(4)])
+def test_number_of_folds(cv):
+    splitter = clone(SemiSupervisedSplit(cv))
+    assert splitter.get_n_splits() == len(list(splitter.split(*table())))
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [(None, "needs y"), (np.full(N_ROWS, np.nan), "no labeled row")],
+)
+def test_nothing_to_test_on_raises(y, message):
+    with pytest.raises(ValueError, match=message):
+        next(SemiSupervisedSplit(3).split(np.zeros((N_ROWS, 2)), y))
+
+
+def test_cross_validation_takes_missing_labels():
+    X, y = table()
+    cv = SemiSupervisedSplit(4, random_state=0)
+    scores = cross_val_score(LabeledRowsOnly(), X, y, cv=cv, error_score="raise")
+    assert scores.shape == (4,)
+    assert (scores > 0.5).all()
+    fits = cross_validate(LabeledRowsOnly(), X, y, cv=cv, return_estimator=True)
+    assert [model.n_unlabeled_ for model in fits["estimator"]] == [20] * 4
+
+
+def test_grid_search_takes_missing_labels():
+    X, y = table()
+    cv = SemiSupervisedSplit(3, random_state=0)
+    search = GridSearchCV(LabeledRowsOnly(), {"C": [1e-3, 1.0]}, cv=cv).fit(X, y)
+    assert search.best_estimator_.n_unlabeled_ == 20
+
+
+POOL = np.arange(8.0).reshape(4, 2)
+
+
+@pytest.mark.parametrize(
+    "rows", [0, slice(2), np.array([1, 3]), [True, False, True, False], ...]
+)
+def test_pool_survives_indexing(rows):
+    pool = UnlabeledPool(POOL)
+    assert pool[rows] is pool
+
+
+@pytest.mark.parametrize("form", [np.asarray, pd.DataFrame, pl.DataFrame, sp.csr_array])
+def test_pool_looks_like_what_it_holds(form):
+    pool = UnlabeledPool(form(POOL))
+    assert pool.shape == (4, 2)
+    assert len(pool) == 4
+    assert_array_equal(np.asarray(pool), POOL)
+
+
+def test_pool_of_lists_has_a_shape():
+    assert UnlabeledPool(POOL.tolist()).shape == (4, 2)
+
+
+@pytest.mark.parametrize("rows", [[0, 2], np.array([True, False, True, False])])
+def test_pool_survives_slicing_by_scikit_learn(rows):
+    pool = UnlabeledPool(POOL)
+    assert _safe_indexing(pool, rows) is pool
+    assert shuffle(pool, POOL, random_state=0)[0] is pool
+    assert resample(pool, POOL, n_samples=2, random_state=0)[0] is pool
+
+
+@pytest.mark.parametrize("n_rows", [N_ROWS, 7])
+def test_pool_stays_whole_in_cross_validation(n_rows):
+    X, y = table()
+    pool = UnlabeledPool(np.zeros((n_rows, 2)))
+    fits = cross_validate(
+        LabeledRowsOnly(),
+        X,
+        y,
+        cv=SemiSupervisedSplit(3, random_state=0),
+        params={"X_unlabeled": pool},
+        return_estimator=True,
+    )
+    assert all(model.pool_ is pool for model in fits["estimator"])

@@ -1,0 +1,151 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from sklearn_slam import _soft_labels
+from sklearn_slam._soft_labels import (
+    TEMPERATURE_BOUNDS,
+    calibrating_temperature,
+    margins,
+    temper,
+    top_k_mask,
+    true_class_rank,
+)
+
+TIED = np.array([[0.25, 0.25, 0.25, 0.25], [0.1, 0.4, 0.1, 0.4], [0.0, 0.5, 0.5, 0.0]])
+
+
+@pytest.fixture(params=[3, 32_768], ids=["many chunks", "one chunk"])
+def chunks(request, monkeypatch):
+    monkeypatch.setattr(_soft_labels, "CHUNK_ROWS", request.param)
+
+
+def draw(n_rows=50, n_classes=4, seed=0, dtype=np.float64):
+    rng = np.random.RandomState(seed)
+    return rng.dirichlet(np.ones(n_classes), n_rows).astype(dtype)
+
+
+def sample(proba, rng):
+    return (rng.uniform(size=(len(proba), 1)) > proba.cumsum(axis=1)).sum(axis=1)
+
+
+@pytest.mark.usefixtures("chunks")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_classes", [2, 3, 10])
+def test_margin_is_first_minus_second(n_classes, dtype):
+    proba = draw(n_classes=n_classes, dtype=dtype)
+    ordered = np.sort(proba, axis=1).astype(np.float64)
+    assert_array_equal(margins(proba), ordered[:, -1] - ordered[:, -2])
+
+
+def test_margin_limits():
+    assert_array_equal(margins(np.eye(3)), 1.0)
+    assert_array_equal(margins(TIED), 0.0)
+    assert margins(np.empty((0, 3))).shape == (0,)
+
+
+@pytest.mark.usefixtures("chunks")
+@pytest.mark.parametrize("proba", [draw(), TIED, np.eye(4)])
+def test_mask_holds_k_classes_none_less_likely_than_the_rest(proba):
+    k = 1 + np.arange(len(proba)) % proba.shape[1]
+    mask = top_k_mask(proba, k)
+    assert_array_equal(mask.sum(axis=1), k)
+    inside = np.where(mask, proba, np.inf).min(axis=1)
+    outside = np.where(mask, -np.inf, proba).max(axis=1)
+    assert (inside >= outside).all()
+
+
+def test_mask_gives_ties_to_the_lower_index():
+    assert_array_equal(
+        top_k_mask(TIED, np.array([2, 1, 3])),
+        np.array([[1, 1, 0, 0], [0, 1, 0, 0], [1, 1, 1, 0]], dtype=bool),
+    )
+
+
+@pytest.mark.parametrize("proba", [draw(), np.repeat(TIED, 4, axis=0)])
+def test_rank_below_k_is_membership_of_the_top_k(proba):
+    y = np.arange(len(proba)) % proba.shape[1]
+    rank = true_class_rank(proba, y)
+    for k in range(1, proba.shape[1] + 1):
+        mask = top_k_mask(proba, np.full(len(proba), k))
+        assert_array_equal(mask[np.arange(len(y)), y], rank < k)
+
+
+def test_rank_is_zero_where_the_teacher_is_right():
+    proba = draw()
+    assert_array_equal(true_class_rank(proba, proba.argmax(axis=1)), 0)
+
+
+@pytest.mark.usefixtures("chunks")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("temperature", [0, 0.01, 0.5, 1, 2, 100])
+def test_tempered_labels_are_distributions_of_the_same_order(temperature, dtype):
+    proba = draw(dtype=dtype)
+    before = proba.copy()
+    tempered = temper(proba, temperature)
+    assert tempered.dtype == dtype
+    assert_allclose(tempered.sum(axis=1), 1.0, rtol=1e-5)
+    assert_array_equal(tempered.argmax(axis=1), proba.argmax(axis=1))
+    assert_array_equal(proba, before)
+
+
+def test_temperature_one_leaves_labels():
+    proba = draw()
+    assert_array_equal(temper(proba, 1), proba)
+    assert_allclose(temper(proba, 1 + 1e-9), proba, rtol=1e-6)
+
+
+def test_temperature_zero_is_the_first_indicator():
+    assert_array_equal(temper(TIED, 0).argmax(axis=1), [0, 1, 1])
+    assert_array_equal(temper(TIED, 0).max(axis=1), 1.0)
+
+
+def test_small_temperature_approaches_the_indicator():
+    proba = draw()
+    clear = proba[margins(proba) > 0.1]
+    assert_allclose(temper(clear, 1e-3), temper(clear, 0), atol=1e-6)
+
+
+def test_large_temperature_approaches_the_uniform():
+    assert_allclose(temper(draw(), 1e6), 0.25, atol=1e-4)
+
+
+def test_temperatures_multiply():
+    proba = draw()
+    assert_allclose(temper(temper(proba, 0.5), 3.0), temper(proba, 1.5))
+
+
+def test_impossible_classes_stay_impossible():
+    assert_array_equal(temper(np.eye(3), 5.0), np.eye(3))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 4.0])
+def test_calibration_recovers_a_known_temperature(temperature):
+    rng = np.random.RandomState(0)
+    truth = temper(rng.dirichlet(np.full(4, 5.0), 20_000), 0.7)
+    teacher = temper(truth, 1 / temperature)
+    found = calibrating_temperature(teacher, sample(truth, rng))
+    assert_allclose(found, temperature, rtol=0.1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_calibrating_temperature_is_bounded(dtype):
+    lower, upper = TEMPERATURE_BOUNDS
+    proba = draw(200, dtype=dtype)
+    right = calibrating_temperature(proba, proba.argmax(axis=1))
+    wrong = calibrating_temperature(proba, proba.argmin(axis=1))
+    sure_and_wrong = calibrating_temperature(
+        np.eye(3, dtype=dtype), np.array([1, 2, 0])
+    )
+    assert_allclose(right, lower, rtol=0.01)
+    assert_allclose([wrong, sure_and_wrong], upper, rtol=0.01)
+    assert lower <= right < sure_and_wrong <= upper
+
+
+def test_calibration_weighs_rows_like_repeated_ones():
+    rng = np.random.RandomState(0)
+    proba = draw(100)
+    y, times = sample(proba, rng), rng.randint(0, 4, 100)
+    weighted = calibrating_temperature(proba, y, times)
+    repeated = calibrating_temperature(proba.repeat(times, axis=0), y.repeat(times))
+    assert_allclose(weighted, repeated, rtol=1e-3)

@@ -1,0 +1,255 @@
+from collections import Counter
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from numpy.testing import assert_array_equal
+from torch import nn
+
+from sklearn_slam._losses import cross_entropy
+from sklearn_slam._rows import Rows
+from sklearn_slam._training import (
+    FLOPS_PER_THREAD,
+    DenseRows,
+    LazyRows,
+    RowLoss,
+    SparseRows,
+    TensorBatches,
+    TrainingSet,
+    seeded,
+    sensible_threads,
+)
+
+N_CLASSES = 3
+SIZES = [(10, 50), (50, 10), (0, 50), (50, 0), (1, 7), (7, 1)]
+
+
+def dense(X):
+    return DenseRows(torch.from_numpy(X))
+
+
+def sparse(X):
+    return SparseRows(sp.csr_matrix(X))
+
+
+def lazy(X):
+    half = len(X) // 2
+    rows = Rows.of(X[:half]) + Rows(((X, np.arange(half, len(X))),))
+    return LazyRows(rows, np.asarray)
+
+
+def training_set(
+    n_labeled=10, n_pool=50, *, share=0.3, weighted=False, source=dense, seed=0
+):
+    n_rows = n_labeled + n_pool
+    number = torch.arange(n_rows)
+    targets = {
+        "labels": torch.nn.functional.one_hot(number % N_CLASSES, N_CLASSES).float(),
+        "number": number,
+    }
+    weights = None
+    if weighted:
+        weights = 0.5 + (number % 2).float()
+    return TrainingSet(
+        source=source(number.numpy().astype(np.float32)[:, None]),
+        targets=targets,
+        weights=weights,
+        labeled=number[:n_labeled],
+        pool=number[n_labeled:],
+        labeled_share=share,
+        criterion=RowLoss(cross_entropy, lambda output: output),
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def epoch(data, batch_size=8, *, shuffle=True):
+    batches = TensorBatches(data, batch_size, shuffle=shuffle)
+    passed = []
+    for X, labels in batches:
+        criterion = data.criterion
+        passed.append((X, labels, criterion.targets, criterion.shares))
+    assert len(passed) == len(batches)
+    return passed
+
+
+def numbers(passed):
+    return torch.cat([targets["number"] for _, _, targets, _ in passed])
+
+
+@pytest.mark.parametrize(("n_labeled", "n_pool"), [(10, 50), (0, 50), (0, 48), (3, 6)])
+@pytest.mark.parametrize("batch_size", [2, 8, 1000])
+def test_pool_passes_once_up_to_the_dropped_batch(n_labeled, n_pool, batch_size):
+    data = training_set(n_labeled, n_pool)
+    of_pool = TensorBatches(data, batch_size, shuffle=True).n_pool
+    seen = numbers(epoch(data, batch_size))
+    times = Counter(seen[seen >= n_labeled].tolist())
+    assert set(times.values()) == {1}
+    assert len(times) == n_pool - n_pool % of_pool
+
+
+def test_labels_pass_once_without_a_pool():
+    seen = numbers(epoch(training_set(48, 0)))
+    assert_array_equal(seen.sort().values, np.arange(48))
+
+
+def test_labeled_rows_come_again_only_when_all_have_come():
+    seen = numbers(epoch(training_set(10, 200)))
+    times = Counter(seen[seen < 10].tolist())
+    assert len(times) == 10
+    assert max(times.values()) - min(times.values()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("n_labeled", "n_pool", "shuffle"),
+    [(*sizes, True) for sizes in SIZES] + [(10, 50, False), (0, 50, False)],
+)
+@pytest.mark.parametrize("source", [dense, sparse, lazy])
+def test_targets_stay_with_their_rows(source, n_labeled, n_pool, shuffle):
+    data = training_set(n_labeled, n_pool, source=source)
+    for X, labels, targets, shares in epoch(data, shuffle=shuffle):
+        assert X.dtype == torch.float32
+        assert_array_equal(X[:, 0], targets["number"])
+        assert_array_equal(labels, targets["number"] % N_CLASSES)
+        assert_array_equal(labels, targets["labels"].argmax(dim=1))
+        assert len(shares) == len(X)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.9, 1.0])
+@pytest.mark.parametrize(("n_labeled", "n_pool"), [(10, 50), (50, 10), (1, 7), (7, 1)])
+def test_labeled_part_carries_its_share(n_labeled, n_pool, share):
+    data = training_set(n_labeled, n_pool, share=share)
+    for _, _, targets, shares in epoch(data):
+        of_labeled = shares[targets["number"] < n_labeled]
+        assert 0 < len(of_labeled) < len(shares)
+        torch.testing.assert_close(shares.sum(), torch.tensor(1.0))
+        torch.testing.assert_close(of_labeled.sum(), torch.tensor(share))
+
+
+@pytest.mark.parametrize(("n_labeled", "n_pool"), [(0, 50), (50, 0)])
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_a_part_alone_carries_all(n_labeled, n_pool, share):
+    for *_, shares in epoch(training_set(n_labeled, n_pool, share=share)):
+        torch.testing.assert_close(shares.sum(), torch.tensor(1.0))
+
+
+def test_weights_multiply_shares():
+    plain, weighted = (epoch(training_set(weighted=w)) for w in (False, True))
+    for (*_, targets, shares), (*_, same, products) in zip(
+        plain, weighted, strict=True
+    ):
+        assert_array_equal(targets["number"], same["number"])
+        weights = 0.5 + (targets["number"] % 2).float()
+        torch.testing.assert_close(products, shares * weights)
+
+
+@pytest.mark.parametrize("batch_size", [7, 8, 1000])
+def test_without_shuffling_the_whole_pool_passes_in_order(batch_size):
+    data = training_set(10, 50)
+    passed = epoch(data, batch_size, shuffle=False)
+    assert_array_equal(numbers(passed), data.pool)
+    for *_, shares in passed:
+        torch.testing.assert_close(shares.sum(), torch.tensor(1.0))
+
+
+def test_generator_decides_the_order():
+    orders = [numbers(epoch(training_set(seed=seed))) for seed in (0, 0, 1)]
+    assert torch.equal(orders[0], orders[1])
+    assert not torch.equal(orders[0], orders[2])
+
+
+def test_epochs_differ():
+    data = training_set()
+    assert not torch.equal(numbers(epoch(data)), numbers(epoch(data)))
+
+
+@pytest.mark.parametrize("batch_size", [2, 8, 32, 1000])
+@pytest.mark.parametrize(("n_labeled", "n_pool"), SIZES)
+def test_batches_are_of_the_size_asked_for(n_labeled, n_pool, batch_size):
+    for X, *_ in epoch(training_set(n_labeled, n_pool), batch_size):
+        assert len(X) == min(batch_size, n_labeled + n_pool)
+
+
+def test_batch_of_one_row_still_holds_both_parts():
+    for _, _, targets, _ in epoch(training_set(), 1):
+        assert (targets["number"] < 10).tolist() == [True, False]
+
+
+def test_set_reads_as_rows_and_labels_of_the_larger_part():
+    data = training_set(10, 50)
+    assert len(data) == 50
+    for at in (0, 17, 49):
+        row, label = data[at]
+        assert row.tolist() == [10 + at]
+        assert label == (10 + at) % N_CLASSES
+
+
+def test_loss_is_the_shared_sum_over_rows():
+    data = training_set(weighted=True)
+    for X, labels, targets, shares in epoch(data):
+        logits = X * torch.tensor([0.01, -0.02, 0.03])
+        expected = (cross_entropy(logits, targets["labels"]) * shares).sum()
+        data.criterion.targets, data.criterion.shares = (
+            {"labels": targets["labels"]},
+            shares,
+        )
+        torch.testing.assert_close(data.criterion(logits, labels), expected)
+
+
+def test_seed_decides_within_and_leaves_no_trace():
+    before = torch.random.get_rng_state()
+    draws = []
+    for _ in range(2):
+        with seeded(3) as generator:
+            draws.append((torch.rand(4), torch.rand(4, generator=generator)))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(map(torch.equal, *draws))
+
+
+def test_seed_leaves_no_trace_after_an_error():
+    before = torch.random.get_rng_state()
+
+    def fail():
+        with seeded(3):
+            torch.rand(4)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_order_of_batches_ignores_the_global_state():
+    before = torch.random.get_rng_state()
+    order = numbers(epoch(training_set()))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.rand(5)
+    assert torch.equal(numbers(epoch(training_set())), order)
+
+
+@pytest.fixture
+def two_threads():
+    found = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield 2
+    torch.set_num_threads(found)
+
+
+@pytest.mark.parametrize("error", [None, KeyError, KeyboardInterrupt])
+def test_threads_are_restored(two_threads, error):
+    def work():
+        with sensible_threads(nn.Linear(2, 2), 8):
+            assert torch.get_num_threads() == 1
+            if error is not None:
+                raise error
+
+    with nullcontext() if error is None else pytest.raises(error):
+        work()
+    assert torch.get_num_threads() == two_threads
+
+
+def test_threads_are_never_more_than_found(two_threads):
+    module = nn.Linear(10, 10)
+    with sensible_threads(module, int(FLOPS_PER_THREAD)):
+        assert torch.get_num_threads() == two_threads

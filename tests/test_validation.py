@@ -1,0 +1,299 @@
+import warnings
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_array_equal
+from sklearn.exceptions import DataConversionWarning
+
+from sklearn_slam._validation import (
+    align_proba,
+    check_pool_matches,
+    check_proba,
+    check_weights,
+    encode,
+    split_labels,
+    take_sample_weight,
+    union_of_classes,
+    warn_about_marks,
+    warn_about_pool,
+)
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("y", "expected"),
+    [
+        (np.array([1.0, NAN, 0.0]), [1, 0]),
+        (np.array([1.0, NAN, 0.0], dtype=np.float32), [1, 0]),
+        ([1, None, 0], [1, 0]),
+        ([1, NAN, 0], [1, 0]),
+        (["b", None, "a"], ["b", "a"]),
+        (["b", NAN, "a"], ["b", "a"]),
+        (np.array(["b", None, "a"], dtype=object), ["b", "a"]),
+        (np.array([True, None, False], dtype=object), [True, False]),
+        (np.array([1, pd.NaT, 0], dtype=object), [1, 0]),
+        (pd.Series([1.0, NAN, 0.0]), [1, 0]),
+        (pd.Series([1, pd.NA, 0], dtype="Int64"), [1, 0]),
+        (pd.Series([1, pd.NA, 0], dtype="Float64"), [1, 0]),
+        (pd.Series([True, pd.NA, False], dtype="boolean"), [True, False]),
+        (pd.Series(["b", pd.NA, "a"], dtype="string"), ["b", "a"]),
+        (pd.Series(["b", None, "a"], dtype="str"), ["b", "a"]),
+        (pd.Series(["b", None, "a"], dtype=object), ["b", "a"]),
+        (pd.Series(["b", None, "a"], dtype="category"), ["b", "a"]),
+        (pd.Series([1, None, 0], dtype="category"), [1, 0]),
+        (pd.Series([1.0, NAN, 0.0], index=[9, 9, 4]), [1, 0]),
+        (pl.Series([1, None, 0]), [1, 0]),
+        (pl.Series([1.0, None, 0.0]), [1, 0]),
+        (pl.Series([True, None, False]), [True, False]),
+        (pl.Series(["b", None, "a"]), ["b", "a"]),
+        (pl.Series(["b", None, "a"], dtype=pl.Categorical), ["b", "a"]),
+    ],
+)
+def test_missing_labels_are_unlabeled(y, expected):
+    labeled, labels = split_labels(y, n_rows=3)
+    assert_array_equal(labeled, [True, False, True])
+    assert_array_equal(labels, expected)
+    assert list(np.unique(labels)) == sorted(expected)
+    assert labels.dtype.kind in ("OU" if isinstance(expected[0], str) else "biuf")
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        [0, 1, 0],
+        np.array([0, 1, 0]),
+        np.array([0.0, 1.0, 0.0]),
+        np.array([False, True, False]),
+        np.array(["a", "b", "a"]),
+        pd.Series([0, 1, 0]),
+        pd.Series(["a", "b", "a"], dtype="category"),
+        pl.Series(["a", "b", "a"]),
+    ],
+)
+def test_complete_labels_are_all_labeled(y):
+    labeled, labels = split_labels(y)
+    assert labeled.all()
+    assert_array_equal(labels, np.asarray(y))
+
+
+@pytest.mark.parametrize(
+    ("y", "mark"),
+    [
+        ([0, -1, 1], -1),
+        ([0.0, -1.0, 1.0], -1),
+        (["a", "?", "b"], "?"),
+        (np.array(["a", "?", "b"], dtype=object), "?"),
+        (pd.Series(["a", "?", "b"]), "?"),
+        (pl.Series([0, -1, 1]), -1),
+    ],
+)
+def test_mark_is_unlabeled(y, mark):
+    assert_array_equal(split_labels(y)[0], True)
+    labeled, labels = split_labels(y, mark)
+    assert_array_equal(labeled, [True, False, True])
+    assert_array_equal(labels, np.asarray(y)[[0, 2]])
+
+
+@pytest.mark.parametrize(
+    ("y", "mark"), [([0.0, -1.0, NAN], -1), (["a", "?", None], "?")]
+)
+def test_mark_and_missing_label_are_both_unlabeled(y, mark):
+    assert_array_equal(split_labels(y, mark)[0], [True, False, False])
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (None, "requires y to be passed"),
+        (np.array([0.0, np.inf]), "infinity"),
+        (np.array([0.0, -np.inf]), "infinity"),
+        (np.zeros((2, 2)), r"shape \(2, 2\): multi-output"),
+        (np.array([0.5, 1.5]), "Unknown label type"),
+        (np.array(["a", 1], dtype=object), r"y mixes \['int', 'str'\]"),
+        ([0, 1, 0], "X has 2 rows, y has 3"),
+    ],
+)
+def test_bad_labels(y, message):
+    with pytest.raises(ValueError, match=message):
+        split_labels(y, n_rows=2)
+
+
+def test_column_of_labels_warns():
+    with pytest.warns(DataConversionWarning):
+        labeled, labels = split_labels(np.array([[0.0], [NAN], [1.0]]))
+    assert_array_equal(labeled, [True, False, True])
+    assert_array_equal(labels, [0, 1])
+
+
+def test_marks_that_look_like_missing_labels_warn():
+    counts = np.array([4, 3, 2])
+    with pytest.warns(UserWarning, match="class 'nan'"):
+        warn_about_marks(np.array(["a", "b", "nan"]), counts, None)
+    with pytest.warns(UserWarning, match="-1 in 4 rows"):
+        warn_about_marks(np.array([-1, 0, 1]), counts, None)
+
+
+@pytest.mark.parametrize(
+    ("classes", "mark"), [([-1, 1], None), ([-2, -1, 0], None), ([0, 1, 2], None)]
+)
+def test_signed_classes_do_not_warn(classes, mark):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_about_marks(np.array(classes), np.ones(len(classes), int), mark)
+
+
+def test_union_of_classes_is_sorted():
+    union = union_of_classes(np.array(["c", "a"]), np.array(["b", "c"]))
+    assert_array_equal(union, ["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "teacher", "message"),
+    [
+        (["a", "b"], [0, 1], "convert y"),
+        ([0, 1], ["0", "1"], "convert y"),
+        ([0, 1], [2, 3], "share no class"),
+        ([0, 1], [[0, 1], [0, 1]], "multi-output teacher"),
+    ],
+)
+def test_classes_that_do_not_match(labels, teacher, message):
+    with pytest.raises(ValueError, match=message):
+        union_of_classes(np.array(labels), teacher)
+
+
+@pytest.mark.parametrize(
+    ("proba", "message"),
+    [
+        ([["a", "b"]] * 3, "must be numbers"),
+        (np.full((2, 2), 0.5), r"shape \(2, 2\), expected \(3, 2\)"),
+        (np.full((3, 3), 1 / 3), r"shape \(3, 3\), expected \(3, 2\)"),
+        (np.full(3, 0.5), r"shape \(3,\), expected"),
+        ([[0.5, 0.5], [NAN, 1], [0, 1]], "NaN or infinity"),
+        ([[0.5, 0.5], [np.inf, 1], [0, 1]], "NaN or infinity"),
+        ([[0.5, 0.5], [-0.25, 1.25], [0, 1]], r"negative entries \(least: -0.25\)"),
+        ([[0.5, 0.5], [0.5, 0.75], [0, 1]], r"sum to 1.*row 1 sums to 1.25"),
+    ],
+)
+def test_bad_probabilities(proba, message):
+    with pytest.raises(ValueError, match=f"^the teacher .*{message}"):
+        check_proba(proba, 3, 2, "the teacher")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, int, bool])
+def test_good_probabilities_pass(dtype):
+    proba = check_proba(np.eye(3, dtype=dtype), 3, 3, "the teacher")
+    assert proba.dtype.kind == "f"
+    assert_array_equal(proba, np.eye(3))
+
+
+def test_single_precision_sums_pass():
+    proba = np.full((5, 1000), 1e-3, dtype=np.float32)
+    assert check_proba(proba, 5, 1000, "the teacher").dtype == np.float32
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1], [2, 1, 0]])
+@pytest.mark.parametrize("classes", [np.array([3, 5, 7]), np.array(["a", "b", "c"])])
+def test_alignment_orders_columns_by_class(classes, order):
+    proba = np.random.RandomState(0).dirichlet(np.ones(3), 5).astype(np.float32)
+    assert_array_equal(align_proba(proba[:, order], classes[order], classes), proba)
+
+
+def test_classes_that_the_teacher_does_not_know_get_zero():
+    aligned = align_proba(np.array([[0.75, 0.25]]), np.array([7, 3]), np.arange(3, 8))
+    assert aligned.dtype == np.float32
+    assert_array_equal(aligned, [[0.25, 0, 0, 0, 0.75]])
+
+
+TABLE = np.arange(6.0).reshape(3, 2)
+PANDAS = pd.DataFrame(TABLE, columns=["a", "b"])
+POLARS = pl.DataFrame(TABLE, schema=["a", "b"])
+
+
+@pytest.mark.parametrize("X", [TABLE, PANDAS, POLARS, sp.csr_matrix(TABLE)])
+def test_pool_like_the_table_matches(X):
+    check_pool_matches(X, X[:2])
+
+
+@pytest.mark.parametrize(
+    ("X", "pool", "message"),
+    [
+        (PANDAS, TABLE, "kind 'pandas', X_unlabeled of kind 'array'"),
+        (TABLE, PANDAS, "kind 'array', X_unlabeled of kind 'pandas'"),
+        (PANDAS, POLARS, "kind 'pandas', X_unlabeled of kind 'polars'"),
+        (TABLE, sp.csr_matrix(TABLE), "X_unlabeled of kind 'sparse'"),
+        (PANDAS, PANDAS[["b", "a"]], "differ in their order"),
+        (PANDAS, PANDAS.rename(columns={"b": "c"}), r"differ in \['b', 'c'\]"),
+        (POLARS, POLARS.select("a"), r"differ in \['b'\]"),
+        (TABLE, TABLE[:, :1], "X_unlabeled has 1 features, X has 2"),
+    ],
+)
+def test_pool_of_another_kind_raises(X, pool, message):
+    with pytest.raises(ValueError, match=message) as raised:
+        check_pool_matches(X, pool)
+    assert "transform_input=['X_unlabeled']" in str(raised.value)
+
+
+def far_tables():
+    X = np.random.RandomState(0).standard_normal((50, 2))
+    return X, X * [1, 1000] + [0, 10_000]
+
+
+@pytest.mark.parametrize("frame", [np.asarray, pd.DataFrame, pl.DataFrame])
+def test_pool_far_away_warns(frame):
+    X, pool = map(frame, far_tables())
+    with pytest.warns(UserWarning, match="X_unlabeled lies far from X: in column"):
+        warn_about_pool(X, pool)
+
+
+@pytest.mark.parametrize("frame", [np.asarray, pd.DataFrame, pl.DataFrame])
+def test_pool_nearby_does_not_warn(frame):
+    X, _ = far_tables()
+    X[:, 1] = 3.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_about_pool(frame(X), frame(X + 0.5))
+
+
+def test_no_weights_stay_none():
+    assert check_weights(None, 3, "w") is None
+
+
+def test_weights_become_floats():
+    weights = check_weights([0, 1, 2], 3, "w")
+    assert weights.dtype == np.float64
+    assert_array_equal(weights, [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1, 1], r"shape \(2,\), expected \(3,\)"),
+        (1.0, r"shape \(\), expected \(3,\)"),
+        ([[1], [1], [1]], r"shape \(3, 1\)"),
+        ([1, NAN, 1], "finite and not negative"),
+        ([1, np.inf, 1], "finite and not negative"),
+        ([1, -1, 1], "finite and not negative"),
+        ([0, 0, 0], "zero for every row"),
+    ],
+)
+def test_bad_weights(weights, message):
+    with pytest.raises(ValueError, match=f"^w .*{message}"):
+        check_weights(weights, 3, "w")
+
+
+@pytest.mark.parametrize("labels", [[5, 3, 5], ["b", "a", "b"], [True, False, True]])
+def test_codes_point_at_labels(labels):
+    labels = np.array(labels)
+    classes = np.unique(labels)
+    assert_array_equal(classes[encode(labels, classes)], labels)
+
+
+def test_only_sample_weight_is_taken():
+    assert take_sample_weight({}) is None
+    assert take_sample_weight({"sample_weight": 3}) == 3
+    with pytest.raises(TypeError, match="'weight'"):
+        take_sample_weight({"weight": 3})
