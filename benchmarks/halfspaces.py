@@ -288,7 +288,6 @@ def print_slopes(curves, sizes, scale: Scale) -> None:
 HARD: dict[str, tuple[Family, float]] = {
     "long_servedio, g=1/20": (long_servedio, 1 / 20),
     "long_servedio, g=1/30": (long_servedio, 1 / 30),
-    "rare_large, g=1/20": (rare_large, 1 / 20),
     "long_servedio, g=1/20, unit length": (
         partial(at_unit_length, long_servedio),
         0.05,
@@ -369,6 +368,7 @@ def easy_case(scale: Scale) -> None:
         "one pass, rate known",
         "five passes, rate known",
         "five passes, rate estimated",
+        "five passes, best iterate",
     )
     header("noise", "n", "logistic", *names)
     for rate, n in itertools.product((0.0, 0.1, 0.3), scale.sizes):
@@ -377,6 +377,7 @@ def easy_case(scale: Scale) -> None:
             mixed(rate),
             mixed(rate, max_iter=5),
             mixed("estimate", max_iter=5),
+            mixed(rate, max_iter=5, iterate="best"),
         ]
         base, *others = 100 * trials(learners, gaussian, rate, n, scale.seeds)
         cells = []
