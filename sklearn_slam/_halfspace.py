@@ -30,8 +30,8 @@ _VALIDATION: dict[str, Any] = {
 # becomes the plain average of y x, whatever the halfspace predicts.
 _CANDIDATE_RATES = np.linspace(0.0, 0.45, 10)
 
-# The unit ball is two wide, and sqrt(2) is half of that times sqrt(2): the step
-# that minimizes the regret bound of the adaptive step size below.
+# Steps of size a / sqrt(sum of |g|^2) in a ball of diameter 2 have a regret of at
+# most (2 / a + a) sqrt(sum of |g|^2): least at a = sqrt(2).
 _STEP = np.sqrt(2.0)
 
 # How many iterates "best" chooses from; storing them all would cost
@@ -49,8 +49,8 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
     current halfspace is mixed with the noise that the labels went through, and
     only the rest of a label's disagreement moves the halfspace. Its error on
     *clean* labels goes to zero where a halfspace separates them with a margin,
-    on every distribution of the rows; no convex potential (logistic, hinge,
-    exponential) can promise that [2]_.
+    on every distribution of the rows; no convex potential (such as the logistic
+    or the exponential loss) can promise that [2]_.
 
     Parameters
     ----------
@@ -71,13 +71,12 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
     iterate : {"average", "best"}, default="average"
         What becomes the solution: the average over all steps, or, of a
         hundred iterates spread over the run, the one that disagrees least with
-        held-out rows. The guarantee holds for "best", the average is better in
-        practice.
+        held-out rows. The guarantee holds for "best"; the average was the more
+        accurate one in most measurements.
 
     max_iter : int, default=5
         Passes over the rows. There is no early stop. The guarantee is for one
-        pass, which is also best on many rows with much noise; few rows want
-        more passes.
+        pass; more passes help on few rows, and can fit some of the noise.
 
     batch_size : int, default=64
         Rows per step.
@@ -230,8 +229,9 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
         X, y = validate_data(self, X, y, **_VALIDATION)
         self.classes_ = _two_classes(y)
         rng = check_random_state(self.random_state)
-        self._set_scale(X)
-        rows = self._lift(X, y)
+        lengths = _row_lengths(X)
+        self._set_scale(lengths)
+        rows = self._lift(X, y, lengths)
         learned, held_out = self._split(len(rows), rng)
 
         if self.noise_rate == "estimate":
@@ -279,6 +279,7 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
         first = not hasattr(self, "_descent")
         self._check_parameters()
         X, y = validate_data(self, X, y, reset=first, **_VALIDATION)
+        lengths = _row_lengths(X)
         if first:
             if classes is None:
                 raise ValueError(
@@ -286,7 +287,7 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
                 )
             self.classes_ = _two_classes(unique_labels(classes))
             self.noise_rate_ = float(self.noise_rate)
-            self._set_scale(X)
+            self._set_scale(lengths)
             self._descent = self._new_descent([self.noise_rate_])
         elif classes is not None and not np.array_equal(
             self.classes_, unique_labels(classes)
@@ -295,7 +296,7 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
                 f"classes={classes!r} is not the same as on the last call to "
                 f"partial_fit, which was: {self.classes_!r}."
             )
-        rows = self._lift(X, y)
+        rows = self._lift(X, y, lengths)
         for start in range(0, len(rows), self.batch_size):
             batch = slice(start, start + self.batch_size)
             self._descent.step(rows.take(batch))
@@ -372,9 +373,8 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
             include_boundaries="neither",
         )
 
-    def _set_scale(self, X: Any) -> None:
-        """Fix what keeps the lifted rows in the unit ball and level with it."""
-        lengths = _row_lengths(X)
+    def _set_scale(self, lengths: np.ndarray) -> None:
+        """Fix the intercept's constant and the radius of the lifted rows."""
         longest = float(lengths.max()) or 1.0
         # A constant as long as a typical row; one as long as the longest would
         # drown the features wherever a few rows are far out.
@@ -382,7 +382,7 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
         self._constant = typical if self.fit_intercept else 0.0
         self.radius_ = float(np.hypot(longest, self._constant))
 
-    def _lift(self, X: Any, y: np.ndarray) -> _LiftedRows:
+    def _lift(self, X: Any, y: np.ndarray, lengths: np.ndarray) -> _LiftedRows:
         unknown = np.setdiff1d(y, self.classes_)
         if unknown.size:
             raise ValueError(
@@ -393,7 +393,7 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
         # Only a stream brings rows longer than the radius. A halfspace through
         # the origin of the lifted space is blind to a row's length, so shrinking
         # the lifted row into the ball leaves its label right.
-        lifted = np.hypot(_row_lengths(X), self._constant)
+        lifted = np.hypot(lengths, self._constant)
         divisors = np.maximum(lifted, self.radius_)
         return _LiftedRows(X, signs[:, np.newaxis], divisors[:, np.newaxis])
 
@@ -523,7 +523,7 @@ class _MixedDescent:
 
 def _two_classes(y: np.ndarray) -> np.ndarray:
     check_classification_targets(y)
-    target = type_of_target(y, input_name="y", raise_unknown=True)
+    target = type_of_target(y, input_name="y")
     if target != "binary":
         raise ValueError(
             "Only binary classification is supported. The type of the target is "
