@@ -9,18 +9,19 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import torch
+from joblib import Memory
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state, get_tags
-from sklearn.utils.validation import check_is_fitted, check_memory
+from sklearn.utils.validation import check_is_fitted, check_memory, validate_data
 
 from sklearn_slam._fit_rows import FitRows, unwrap, validate_fit_rows
 from sklearn_slam._rows import Rows
 from sklearn_slam._soft_labels import temper
 from sklearn_slam._student import BaseStudent, Lesson
 from sklearn_slam._teacher import (
-    align_given,
+    align,
     arrives_fitted,
     cross_fit,
     default_teacher,
@@ -33,6 +34,7 @@ from sklearn_slam._teacher import (
 from sklearn_slam._teacher_accuracy import TeacherAccuracy
 from sklearn_slam._training import LossFunction
 from sklearn_slam._validation import (
+    check_two_classes,
     encode,
     split_labels,
     take_sample_weight,
@@ -158,24 +160,18 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
             groups, rng,
         )  # fmt: skip
         accuracy = self._make_accuracy(classes).fit(labeled_proba, codes, rows.weights)
-        pool = rows.pool
-        pool_weights = rows.pool_weights
+        pool, pool_weights = rows.pool, rows.pool_weights
         if not len(pool):
-            warnings.warn(
-                "There are no unlabeled rows: the labeled rows, with the labels of "
-                "teachers that did not learn from them, serve as the pool. Pass "
-                "X_unlabeled, or rows of X whose label is missing, to learn from more.",
-                UserWarning,
-                stacklevel=2,
-            )
-            pool, pool_proba = Rows.of(rows.X_labeled), labeled_proba
-            pool_weights = rows.weights
+            warn_without_pool()
+            pool, pool_weights = Rows.of(rows.X_labeled), rows.weights
+            pool_proba = labeled_proba
         lesson = self._make_lesson(
             rows, codes, pool, pool_proba, pool_weights, accuracy
         )
         student.set_params(random_state=int(rng.randint(np.iinfo(np.int32).max)))
         student._takes_nan = takes_nan
-        student._validate(rows.X, reset=True)
+        # The rows were checked; names and number of features are left to record.
+        validate_data(student, rows.X, skip_check_array=True)
         student._fit_lesson(lesson, classes)
         if self.calibrate:
             proba = temper(pool_proba, accuracy.temperature_)
@@ -301,7 +297,7 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
     def __sklearn_clone__(self) -> Self:
         copy = super().__sklearn_clone__()
         # A clone is unfitted, and a fitted teacher is what the user has to give.
-        if self.teacher is not None and arrives_fitted(self.teacher):
+        if arrives_fitted(self.teacher):
             copy.teacher = self.teacher
         return copy
 
@@ -389,11 +385,7 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
                     UserWarning,
                     stacklevel=3,
                 )
-        if len(classes) < 2:
-            raise ValueError(
-                f"y holds one class only ({classes[0]!r}); at least two classes are "
-                "needed."
-            )
+        check_two_classes(classes)
         return classes
 
     def _soft_labels(
@@ -409,14 +401,17 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
         """Return the teacher and its probabilities of labeled and pool rows."""
         memory = check_memory(self.memory)
         columns = self.teacher.classes_ if keeps_teacher else classes
-        given = align_given(given, rows.X.shape[0], columns, classes, "teacher_proba")
-        given_beside = align_given(
-            unwrap(given_beside),
-            len(rows.beside_rows),
-            columns,
-            classes,
-            "teacher_proba_unlabeled",
-        )
+        if given is not None:
+            n_rows = rows.X.shape[0]
+            given = align(given, n_rows, columns, classes, "teacher_proba")
+        if given_beside is not None:
+            given_beside = align(
+                unwrap(given_beside),
+                len(rows.beside_rows),
+                columns,
+                classes,
+                "teacher_proba_unlabeled",
+            )
         teacher = self.teacher
         seed = int(rng.randint(np.iinfo(np.int32).max))
         if teacher is None:
@@ -431,30 +426,21 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
                 teacher, Rows.of(rows.X_labeled), classes, memory=memory, verbose=0
             )
         else:
-            groups = None if groups is None else np.asarray(groups)[rows.labeled_at]
-            folds = make_folds(self.cv, rows.X_labeled, rows.labels, groups, seed)
-            labeled_proba = memory.cache(cross_fit, ignore=["n_jobs"])(
-                teacher,
-                rows.X_labeled,
-                rows.labels,
-                folds,
-                classes,
-                rows.weights,
-                n_jobs=self.n_jobs,
+            labeled_proba = self._out_of_fold(
+                teacher, rows, classes, groups, seed, memory
             )
-        pool_parts = [
+        parts = [
             (rows.unlabeled_rows, None if given is None else given[rows.unlabeled_at]),
             (rows.beside_rows, given_beside),
         ]
-        pool_parts = [(part, proba) for part, proba in pool_parts if len(part)]
+        parts = [(part, proba) for part, proba in parts if len(part)]
         if not keeps_teacher:
-            all_given = all(proba is not None for _, proba in pool_parts)
+            asks = given is None or any(proba is None for _, proba in parts)
+            fit = memory.cache(fit_teacher)
             teacher = (
-                None
-                if given is not None and all_given
-                else memory.cache(fit_teacher)(
-                    teacher, rows.X_labeled, rows.labels, rows.weights
-                )
+                fit(teacher, rows.X_labeled, rows.labels, rows.weights)
+                if asks
+                else None
             )
         probas = [
             predict_soft_labels(
@@ -462,7 +448,7 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
             )
             if proba is None
             else proba
-            for part, proba in pool_parts
+            for part, proba in parts
         ]
         if not probas:
             return teacher, labeled_proba, labeled_proba[:0]
@@ -470,6 +456,28 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
         if keeps_teacher:
             warn_if_memorized(labeled_proba, pool_proba)
         return teacher, labeled_proba, pool_proba
+
+    def _out_of_fold(
+        self,
+        teacher: Any,
+        rows: FitRows,
+        classes: NDArray[Any],
+        groups: Any,
+        seed: int,
+        memory: Memory,
+    ) -> NDArray[np.float32]:
+        """Return what teachers say of labeled rows that they did not learn from."""
+        groups = None if groups is None else np.asarray(groups)[rows.labeled_at]
+        folds = make_folds(self.cv, rows.X_labeled, rows.labels, groups, seed)
+        return memory.cache(cross_fit, ignore=["n_jobs"])(
+            teacher,
+            rows.X_labeled,
+            rows.labels,
+            folds,
+            classes,
+            rows.weights,
+            n_jobs=self.n_jobs,
+        )
 
     def _make_lesson(
         self,
@@ -507,6 +515,17 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
             weights=weights,
             labeled_share=AUTO_LABELED_WEIGHT if share == "auto" else float(share),
         )
+
+
+def warn_without_pool() -> None:
+    """Say what serves as the pool where there is none."""
+    warnings.warn(
+        "There are no unlabeled rows: the labeled rows, with the labels of teachers "
+        "that did not learn from them, serve as the pool. Pass X_unlabeled, or rows "
+        "of X whose label is missing, to learn from more.",
+        UserWarning,
+        stacklevel=3,
+    )
 
 
 def is_real(value: Any, least: float, most: float) -> bool:

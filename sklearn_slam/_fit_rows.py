@@ -135,14 +135,7 @@ def validate_fit_rows(
         weights = weights[labeled_at]
     if pool is not None:
         if n_beside == n_rows and not isinstance(X_unlabeled, UnlabeledPool):
-            warnings.warn(
-                f"X_unlabeled has as many rows as X ({n_rows}). If this is a "
-                "cross-validation, it may have been cut: scikit-learn cuts every fit "
-                "argument as long as X. Wrap it in sklearn_slam.UnlabeledPool to keep "
-                "it whole.",
-                UserWarning,
-                stacklevel=3,
-            )
+            _warn_about_cut(n_rows)
         fixed = np.random.RandomState(0)
         warn_about_pool(
             Rows.of(X).sample(SAMPLE_ROWS, fixed),
@@ -157,4 +150,15 @@ def validate_fit_rows(
         X_unlabeled=pool,
         weights=weights,
         pool_weights=pool_weights,
+    )
+
+
+def _warn_about_cut(n_rows: int) -> None:
+    """Warn of a pool as long as X, which cross-validation cuts like X."""
+    warnings.warn(
+        f"X_unlabeled has as many rows as X ({n_rows}). If this is a "
+        "cross-validation, it may have been cut: scikit-learn cuts every fit argument "
+        "as long as X. Wrap it in sklearn_slam.UnlabeledPool to keep it whole.",
+        UserWarning,
+        stacklevel=4,
     )

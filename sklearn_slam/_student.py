@@ -37,6 +37,7 @@ from sklearn_slam._training import (
     was_interrupted,
 )
 from sklearn_slam._validation import (
+    check_two_classes,
     check_weights,
     encode,
     split_labels,
@@ -180,10 +181,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
                 "learns from labeled rows; SLaMDistiller takes the others too."
             )
         classes = np.unique(labels)
-        if len(classes) < 2:
-            raise ValueError(
-                f"y holds one class only ({classes[0]!r}); at least two are needed."
-            )
+        check_two_classes(classes)
         codes = encode(labels, classes)
         lesson = Lesson(
             labeled=Rows.of(X),
@@ -257,7 +255,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
     # What subclasses say.
 
     def _fit_encoding(self, table: Any) -> None:
-        """Take the encoding's statistics from some rows, where it has any."""
+        """Take the encoding's statistics from some raw rows, where it has any."""
 
     def _encode(self, table: Any) -> Any:
         """Return a table as float32, dense or CSR."""
@@ -306,12 +304,10 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
 
     def _fit_preprocessing(self, lesson: Lesson, rng: np.random.RandomState) -> None:
         """Fit preprocessor and encoding, on labeled and pool rows alike."""
-        rows = lesson.labeled + lesson.pool
+        some = (lesson.labeled + lesson.pool).sample(FIT_ROWS, rng)
         if self.preprocessor is not None:
             try:
-                self.preprocessor_ = clone(self.preprocessor).fit(
-                    rows.sample(FIT_ROWS, rng)
-                )
+                self.preprocessor_ = clone(self.preprocessor).fit(some)
             except (TypeError, ValueError):
                 # No tag tells all steps that want labels (a selection by tests has
                 # none); with them, a step that fails for another reason raises.
@@ -319,7 +315,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
                 self.preprocessor_ = clone(self.preprocessor).fit(
                     table, self.classes_[lesson.y]
                 )
-        self._fit_encoding(self._preprocess(rows.sample(FIT_ROWS, rng)))
+        self._fit_encoding(some)
 
     def _preprocess(self, table: Any) -> Any:
         if self.preprocessor is None:

@@ -206,20 +206,13 @@ def default_teacher(X: Any, random_state: int) -> Any:
 
 
 def align(
-    teacher: Any, proba: Any, n_rows: int, classes: NDArray[Any]
+    proba: Any,
+    n_rows: int,
+    columns: Any,
+    classes: NDArray[Any],
+    name: str = "teacher.predict_proba",
 ) -> NDArray[np.float32]:
-    """Check a teacher's probabilities and order their columns as in ``classes``."""
-    own = np.asarray(teacher.classes_)
-    proba = check_proba(proba, n_rows, len(own), "teacher.predict_proba")
-    return align_proba(proba, own, classes)
-
-
-def align_given(
-    proba: Any, n_rows: int, columns: Any, classes: NDArray[Any], name: str
-) -> NDArray[np.float32] | None:
-    """Check and align probabilities that came as a fit argument, if any."""
-    if proba is None:
-        return None
+    """Check probabilities and order their columns as in ``classes``."""
     proba = check_proba(proba, n_rows, len(columns), name)
     return align_proba(proba, np.asarray(columns), classes)
 
@@ -236,7 +229,7 @@ def _predict(
         for chunk in rows.chunks():
             stop = start + chunk.shape[0]
             proba[start:stop] = align(
-                teacher, teacher.predict_proba(chunk), stop - start, classes
+                teacher.predict_proba(chunk), stop - start, teacher.classes_, classes
             )
             progress.update(stop - start)
             start = stop
@@ -274,12 +267,10 @@ def fit_teacher(
         return teacher.fit(X, y)
     if has_fit_parameter(teacher, "sample_weight"):
         return teacher.fit(X, y, sample_weight=sample_weight)
-    if isinstance(teacher, Pipeline) and has_fit_parameter(
-        teacher.steps[-1][1], "sample_weight"
-    ):
-        name = f"{teacher.steps[-1][0]}__sample_weight"
-        if not get_config()["enable_metadata_routing"]:
-            return teacher.fit(X, y, **{name: sample_weight})
+    if isinstance(teacher, Pipeline) and not get_config()["enable_metadata_routing"]:
+        name, last = teacher.steps[-1]
+        if has_fit_parameter(last, "sample_weight"):
+            return teacher.fit(X, y, **{f"{name}__sample_weight": sample_weight})
     return teacher.fit(X, y)
 
 
@@ -320,7 +311,7 @@ def cross_fit(
         fitted = fit_teacher(teacher, take_rows(X, train), y[train], weights)
         check_predicts_proba(fitted)
         proba = fitted.predict_proba(take_rows(X, test))
-        return align(fitted, proba, len(test), classes)
+        return align(proba, len(test), fitted.classes_, classes)
 
     parts = Parallel(n_jobs=n_jobs)(
         delayed(fit_predict)(train, test) for train, test in folds

@@ -112,6 +112,14 @@ def warn_about_marks(
             )
 
 
+def check_two_classes(classes: NDArray[Any]) -> None:
+    """Raise where there is nothing to tell apart."""
+    if len(classes) < 2:
+        raise ValueError(
+            f"y holds one class only ({classes[0]!r}); at least two classes are needed."
+        )
+
+
 def union_of_classes(label_classes: NDArray[Any], teacher_classes: Any) -> NDArray[Any]:
     """Return the sorted classes of labels and teacher together.
 

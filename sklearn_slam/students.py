@@ -254,7 +254,7 @@ class MLPStudent(ModuleStudent):
         return True
 
     def _fit_encoding(self, table: Any) -> None:
-        self.encoder_ = TableEncoder().fit(table)
+        self.encoder_ = TableEncoder().fit(self._preprocess(table))
 
     def _encode(self, table: Any) -> Any:
         return self.encoder_.transform(table)
@@ -373,12 +373,11 @@ class TorchStudent(ModuleStudent):
         return as_float32(table)
 
     def _make_module(self, source: BatchSource) -> nn.Module:
-        first = torch.arange(min(64, len(source)))
-        batch = source.batch(first)
         if isinstance(self.module, nn.Module):
             module = copy.deepcopy(self.module)
         else:
-            module = self.module(batch.shape[1], len(self.classes_))
+            row = source.batch(torch.zeros(1, dtype=torch.int64))
+            module = self.module(row.shape[1], len(self.classes_))
         if not isinstance(module, nn.Module):
             raise TypeError(
                 "The student's factory must return a torch nn.Module, got "
@@ -504,8 +503,11 @@ class SkorchStudent(BaseStudent):
     def _release_net(self, net: NeuralNet) -> None:
         """Put the user's own parts back, so that no row stays in the net."""
         own = self.net.get_params(deep=False)
-        for name in ("criterion", "iterator_train", "iterator_valid", "train_split"):
-            setattr(net, name, copy.deepcopy(own[name]))
+        for name in INSTALLED:
+            if name in own:
+                setattr(net, name, copy.deepcopy(own[name]))
+            else:
+                delattr(net, name)
         if net.callbacks != "disable":
             net.callbacks = net.callbacks[:-1] or own["callbacks"]
         net.initialize_criterion()
@@ -514,6 +516,17 @@ class SkorchStudent(BaseStudent):
         if self._returns_proba:
             return torch.log(output + torch.finfo(output.dtype).tiny)
         return two_logits(output)
+
+
+INSTALLED = (
+    "criterion",
+    "iterator_train",
+    "iterator_train__shuffle",
+    "iterator_valid",
+    "iterator_valid__shuffle",
+    "train_split",
+)
+"""What training takes the place of in a net, beside its callbacks."""
 
 
 def _install(

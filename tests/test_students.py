@@ -140,6 +140,9 @@ def test_a_skorch_net_keeps_what_is_its_own(table):
     trained = slam.student_.net_
     assert isinstance(trained.optimizer_, torch.optim.Adam)
     assert trained.criterion is nn.CrossEntropyLoss
+    # Only the classes, which its scoring callbacks ask for, are told to it.
+    before, after = (n.get_params(deep=False) for n in (net, trained))
+    assert set(after) == set(before)
     assert isinstance(trained.criterion_, nn.CrossEntropyLoss)
     assert dict(trained.callbacks_)["Watch"].batches > 0
     assert {"train_loss", "valid_loss", "agreement"} <= set(slam.history_[-1])
