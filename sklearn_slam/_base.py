@@ -24,6 +24,7 @@ from sklearn_slam._student import BaseStudent, Lesson, Refresh
 from sklearn_slam._teacher import (
     align,
     arrives_fitted,
+    check_teacher,
     cross_fit,
     default_teacher,
     fit_teacher,
@@ -218,6 +219,7 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
             If teacher or student is of a kind that cannot be used.
         """
         self._check_parameters()
+        check_teacher(self.teacher)
         keeps_teacher = arrives_fitted(self.teacher)
         student = self._make_student()
         takes_nan = get_tags(self).input_tags.allow_nan

@@ -143,7 +143,9 @@ class SLaMDistiller(BaseDistiller):
     is the cross-entropy of y and ``alpha f + (1 - alpha) (1 - f) top(y; k)``,
     divided by ``k - 1`` in the second term if ``normalize``. alpha and k are made
     consistent row by row: below 1 / k (normalized) or 1 / 2 the gradient would turn
-    away from the teacher's class.
+    away from the teacher's class. A teacher that is right on fewer than half of the
+    labeled rows new to it is learned unmixed, with a warning, if ``alpha`` is
+    "isotonic" and ``normalize`` False.
 
     A frozen teacher behind a scaler in a Pipeline gets scaled rows. Give the
     preprocessing to the student instead:
@@ -261,6 +263,19 @@ class SLaMDistiller(BaseDistiller):
         pool_proba, accuracy = knowledge.pool_proba, knowledge.accuracy
         margin = margins(pool_proba)
         wanted = accuracy.alpha(margin)
+        right = np.average(accuracy.hits_, weights=accuracy.sample_weight_)
+        if self.alpha == "isotonic" and not self.normalize and right < 0.5:
+            # The unnormalized mixture follows the teacher only while alpha > 1/2;
+            # raised to alpha_min everywhere, it would say nothing of this teacher.
+            warnings.warn(
+                f"The teacher is right on {right:.0%} of the labeled rows that it did "
+                "not learn from; mixing without normalization asks for at least half, "
+                "so its labels are learned unmixed (alpha = 1). normalize=True mixes "
+                "them all the same.",
+                UserWarning,
+                stacklevel=4,
+            )
+            wanted = np.ones_like(margin)
         alpha, k = consistent_mixing(
             wanted,
             accuracy.top_k(margin),

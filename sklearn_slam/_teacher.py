@@ -130,18 +130,19 @@ class CallableTeacher(ClassifierMixin, BaseEstimator):
         return tags
 
 
-def arrives_fitted(teacher: Any) -> bool:
-    """Tell whether a teacher is used as it is, or cloned and fitted.
+def check_teacher(teacher: Any) -> None:
+    """Raise where no fit can use a teacher.
 
     Raises
     ------
     TypeError
-        If it is no scikit-learn estimator, or has no ``predict_proba``.
+        If it is no scikit-learn estimator, or is fitted and has no
+        ``predict_proba``.
     NotFittedError
         If it is frozen but not fitted.
     """
     if teacher is None:
-        return False
+        return
     way_out = (
         "Wrap a fitted model in sklearn.frozen.FrozenEstimator if it is a "
         "scikit-learn estimator, or its function in "
@@ -153,16 +154,23 @@ def arrives_fitted(teacher: Any) -> bool:
         )
     if not hasattr(teacher, "fit"):
         raise TypeError(f"teacher {teacher!r} has no fit method. {way_out}")
+    if arrives_fitted(teacher):
+        check_predicts_proba(teacher)
+    elif isinstance(teacher, FrozenEstimator):
+        raise NotFittedError(
+            "teacher is a FrozenEstimator around an estimator that is not fitted: fit "
+            "it first, or pass it unfrozen to have it cross-fitted."
+        )
+
+
+def arrives_fitted(teacher: Any) -> bool:
+    """Tell whether a teacher is used as it is, or cloned and fitted."""
+    if isinstance(teacher, type) or not hasattr(teacher, "fit"):
+        return False
     try:
         check_is_fitted(teacher)
-    except NotFittedError as error:
-        if isinstance(teacher, FrozenEstimator):
-            raise NotFittedError(
-                "teacher is a FrozenEstimator around an estimator that is not "
-                "fitted: fit it first, or pass it unfrozen to have it cross-fitted."
-            ) from error
+    except (NotFittedError, TypeError):  # TypeError: no scikit-learn estimator
         return False
-    check_predicts_proba(teacher)
     return True
 
 

@@ -30,6 +30,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch import NeuralNetClassifier
+from skrub import TableVectorizer
 from torch import nn
 
 from sklearn_slam import (
@@ -51,6 +52,10 @@ def quick(teacher=None, student=SmallNet, **params):
     params = {"max_epochs": 3, "random_state": 0, **params}
     return SLaMDistiller(teacher, student, **params)
 
+
+mostly_wrong_teacher = pytest.mark.filterwarnings(
+    "ignore:The teacher is right on:UserWarning"
+)
 
 CHECKED = [
     SLaMDistiller(GaussianNB(), max_epochs=60),
@@ -205,7 +210,9 @@ def test_zero_weights_leave_rows_out(table):
     teacher = CallableTeacher(lambda rows: np.full((len(rows), 3), 1 / 3), [0, 1, 2])
     wrong = np.where(weights > 0, y, (y + 1) % 3)
     fits = [
-        quick(teacher).fit(X, labels, X_unlabeled=pool, sample_weight=weights)
+        quick(teacher, normalize=True).fit(
+            X, labels, X_unlabeled=pool, sample_weight=weights
+        )
         for labels in (y, wrong)
     ]
     assert_array_equal(fits[0].predict_proba(X), fits[1].predict_proba(X))
@@ -213,6 +220,7 @@ def test_zero_weights_leave_rows_out(table):
         quick(teacher).fit(X, y, X_unlabeled=pool, sample_weight_unlabeled=[1.0])
 
 
+@mostly_wrong_teacher
 def test_given_probabilities_replace_the_teacher(table, teacher):
     X, y, pool = table
     fitted = clone(teacher).fit(pool, np.resize([0, 1, 2], len(pool)))
@@ -253,6 +261,7 @@ def test_grid_search_in_two_processes(table):
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
+@mostly_wrong_teacher
 def test_a_fitted_teacher_survives_clone_and_search(table):
     X, y, pool = table
     teacher = RandomForestClassifier(5, random_state=0).fit(pool[:80], np.resize(y, 80))
@@ -305,6 +314,7 @@ def test_an_untransformed_pool_warns(table, teacher):
         quick(teacher).fit(X, y, X_unlabeled=pool * 100 + 1000)
 
 
+@mostly_wrong_teacher
 def test_a_cut_pool_is_caught_and_a_held_one_is_whole(table, teacher):
     X, y, pool = table
     seen = []
@@ -359,6 +369,29 @@ def test_default_teacher_reads_frames_and_polars_equals_pandas(frame):
     assert_allclose(probas[0], probas[1], atol=1e-5)
 
 
+def by_number():
+    """Return a teacher that says of any kind of frame what its numbers say."""
+
+    def function(X):
+        number = np.asarray(X["number"], dtype=float)
+        right = np.where(np.isnan(number) | (number <= 0), 0.3, 0.8)
+        return np.column_stack([1 - right, right])
+
+    return CallableTeacher(function, ["no", "yes"])
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.from_pandas])
+def test_skrub_prepares_rows_for_the_student(frame, kind):
+    X, y = frame
+    days = pd.Timestamp("2026-01-01") + pd.to_timedelta(X["count"], "D")
+    X = kind(X.assign(day=days))
+    student = make_pipeline(TableVectorizer(), MLPStudent((16,)))
+    slam = quick(by_number(), student, max_epochs=30, lr=0.01)
+    slam.fit(X[:140], y[:140], X_unlabeled=X[140:])
+    assert slam.score(X[140:], y[140:]) > 0.6
+    assert_array_equal(slam.predict(X[140:150]), slam.student_.predict(X[140:150]))
+
+
 def test_sparse_text():
     words = np.array(["good", "fine", "bad", "poor", "film", "play", "plot"])
     rng = np.random.RandomState(0)
@@ -393,6 +426,7 @@ def test_memory_keeps_what_the_teacher_said(table, tmp_path):
 # Teachers.
 
 
+@mostly_wrong_teacher
 def test_columns_of_the_teacher_are_aligned(table):
     X, y, pool = table
 
@@ -592,3 +626,27 @@ def test_digits_are_distilled():
     assert isinstance(slam.student_, MLPStudent)
     assert isinstance(clone(slam.student_), MLPStudent)
     assert not isinstance(slam.student_, TorchStudent | NeuralNetClassifier)
+
+
+@pytest.mark.parametrize("teacher", ["forest", GaussianNB, LinearSVC(), object()])
+def test_clone_leaves_judging_the_teacher_to_fit(table, teacher):
+    X, y, pool = table
+    copy = clone(SLaMDistiller(teacher))
+    assert type(copy.teacher) is type(teacher)
+    with pytest.raises(TypeError, match="teacher"):
+        copy.fit(X, y, X_unlabeled=pool)
+
+
+def test_teacher_that_is_mostly_wrong_is_learned_unmixed(table):
+    X, y, pool = table
+    noise = np.random.RandomState(0)
+    wrong = np.eye(3)[(y + 1) % 3] * 0.8 + 0.2 / 3
+    of_pool = noise.dirichlet(np.ones(3), len(pool))
+    given = {"teacher_proba": wrong, "teacher_proba_unlabeled": of_pool}
+    with pytest.warns(UserWarning, match="right on 0% of the labeled rows"):
+        isotonic = quick(GaussianNB()).fit(X, y, X_unlabeled=pool, **given)
+    plain = quick(GaussianNB(), alpha=1.0).fit(X, y, X_unlabeled=pool, **given)
+    assert_array_equal(isotonic.predict_proba(X), plain.predict_proba(X))
+    normalized = quick(GaussianNB(), normalize=True)
+    normalized.fit(X, y, X_unlabeled=pool, **given)  # warnings are errors here
+    assert not np.array_equal(normalized.predict_proba(X), plain.predict_proba(X))

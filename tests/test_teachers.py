@@ -44,7 +44,8 @@ TEACHERS = {
         module__out_features=3,
         criterion=nn.CrossEntropyLoss,
         train_split=None,
-        max_epochs=1,
+        max_epochs=20,
+        lr=0.1,
         verbose=0,
     ),
 }
