@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: demo test lint types docs examples clean
+.PHONY: demo test test-minimum lint types docs examples clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -16,6 +16,12 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2
+
+# The suite at the lower bounds. Old releases warn of each other, so warnings pass.
+test-minimum:
+	$(PYTHON) -m venv $(VENV)-minimum
+	$(VENV)-minimum/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-minimum.txt --editable ".[test]"
+	$(VENV)-minimum/bin/python -m pytest -n 2 -W default
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -34,5 +40,5 @@ examples: $(INSTALLED)
 	$(BIN)/python -m pytest --doctest-modules sklearn_slam README.md docs
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-minimum build dist .mypy_cache .pytest_cache .ruff_cache
 	rm -rf docs/_build docs/auto_examples docs/generated docs/sg_execution_times.rst
