@@ -18,6 +18,7 @@ from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted, check_memory, validate_data
 
 from sklearn_slam._fit_rows import FitRows, unwrap, validate_fit_rows
+from sklearn_slam._progress import CallbackSupportMixin, Progress
 from sklearn_slam._rows import Rows
 from sklearn_slam._soft_labels import temper
 from sklearn_slam._student import BaseStudent, Lesson, Refresh
@@ -108,7 +109,7 @@ class Objective:
     refresh: Refresh | None = None
 
 
-class BaseDistiller(ClassifierMixin, BaseEstimator):
+class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     """What all distillers share; subclasses say what the student learns.
 
     ``fit`` reads as the method does: validate, fit or keep the teacher, soft
@@ -234,41 +235,44 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
             allow_nan=takes_nan,
             numeric=not has_preprocessing(self.student),
         )
-        rng = check_random_state(self.random_state)
-        classes = self._find_classes(rows, keeps_teacher)
-        codes = encode(rows.labels, classes)
-        teacher, labeled_proba, pool_proba = self._soft_labels(
-            rows, classes, keeps_teacher, teacher_proba, teacher_proba_unlabeled,
-            groups, rng,
-        )  # fmt: skip
-        accuracy = self._make_accuracy(classes).fit(labeled_proba, codes, rows.weights)
-        pool, pool_weights = rows.pool, rows.pool_weights
-        if not len(pool):
-            warn_without_pool()
-            pool, pool_weights = Rows.of(rows.X_labeled), rows.weights
-            pool_proba = labeled_proba
-        temperature = self.teacher_temperature
-        if temperature == "auto":
-            temperature = AUTO_SHARPENING * accuracy.temperature_
-        knowledge = Knowledge(
-            teacher, codes, labeled_proba, pool, pool_proba, accuracy, temperature
-        )
-        lesson = self._make_lesson(rows, knowledge, pool_weights)
-        student.set_params(random_state=int(rng.randint(np.iinfo(np.int32).max)))
-        student._takes_nan = takes_nan
-        # The rows were checked; names and number of features are left to record.
-        validate_data(student, rows.X, skip_check_array=True)
-        student._fit_lesson(lesson, classes)
-        if self.calibrate:
-            proba = temper(pool_proba, accuracy.temperature_)
-            student._fit_temperature(pool, proba, pool_weights, rng)
+        with Progress.of_fit(self, rows.X_labeled, rows.labels) as progress:
+            rng = check_random_state(self.random_state)
+            classes = self._find_classes(rows, keeps_teacher)
+            codes = encode(rows.labels, classes)
+            teacher, labeled_proba, pool_proba = self._soft_labels(
+                rows, classes, keeps_teacher, teacher_proba, teacher_proba_unlabeled,
+                groups, rng, progress,
+            )  # fmt: skip
+            accuracy = self._make_accuracy(classes).fit(
+                labeled_proba, codes, rows.weights
+            )
+            pool, pool_weights = rows.pool, rows.pool_weights
+            if not len(pool):
+                warn_without_pool()
+                pool, pool_weights = Rows.of(rows.X_labeled), rows.weights
+                pool_proba = labeled_proba
+            temperature = self.teacher_temperature
+            if temperature == "auto":
+                temperature = AUTO_SHARPENING * accuracy.temperature_
+            knowledge = Knowledge(
+                teacher, codes, labeled_proba, pool, pool_proba, accuracy, temperature
+            )
+            lesson = self._make_lesson(rows, knowledge, pool_weights)
+            student.set_params(random_state=int(rng.randint(np.iinfo(np.int32).max)))
+            student._takes_nan = takes_nan
+            # The rows were checked; names and number of features are left to record.
+            validate_data(student, rows.X, skip_check_array=True)
+            student._fit_lesson(lesson, classes, progress)
+            if self.calibrate:
+                proba = temper(pool_proba, accuracy.temperature_)
+                student._fit_temperature(pool, proba, pool_weights, rng)
 
-        self.classes_ = classes
-        self.teacher_ = teacher
-        self.teacher_accuracy_ = accuracy
-        self.student_ = student
-        self.history_ = student.history_
-        self.n_epochs_ = student.n_epochs_
+            self.classes_ = classes
+            self.teacher_ = teacher
+            self.teacher_accuracy_ = accuracy
+            self.student_ = student
+            self.history_ = student.history_
+            self.n_epochs_ = student.n_epochs_
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
@@ -477,6 +481,7 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
         given_beside: Any,
         groups: Any,
         rng: np.random.RandomState,
+        progress: Progress,
     ) -> tuple[Any, NDArray[np.float32], NDArray[np.float32]]:
         """Return the teacher and its probabilities of labeled and pool rows."""
         memory = check_memory(self.memory)
@@ -503,11 +508,15 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
             labeled_proba = given[rows.labeled_at]
         elif keeps_teacher:
             labeled_proba = predict_soft_labels(
-                teacher, Rows.of(rows.X_labeled), classes, memory=memory, verbose=0
+                teacher,
+                Rows.of(rows.X_labeled),
+                classes,
+                memory=memory,
+                progress=progress,
             )
         else:
             labeled_proba = self._out_of_fold(
-                teacher, rows, classes, groups, seed, memory
+                teacher, rows, classes, groups, seed, memory, progress
             )
         parts = [
             (rows.unlabeled_rows, None if given is None else given[rows.unlabeled_at]),
@@ -515,16 +524,18 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
         ]
         parts = [(part, proba) for part, proba in parts if len(part)]
         if not keeps_teacher:
-            asks = given is None or any(proba is None for _, proba in parts)
-            fit = memory.cache(fit_teacher)
-            teacher = (
-                fit(teacher, rows.X_labeled, rows.labels, rows.weights)
-                if asks
-                else None
-            )
+            if given is None or any(proba is None for _, proba in parts):
+                with progress.part("fit teacher", "fit", 1) as whole:
+                    whole.begin()
+                    teacher = memory.cache(fit_teacher)(
+                        teacher, rows.X_labeled, rows.labels, rows.weights
+                    )
+                    whole.end()
+            else:
+                teacher = None
         probas = [
             predict_soft_labels(
-                teacher, part, classes, memory=memory, verbose=self.verbose
+                teacher, part, classes, memory=memory, progress=progress
             )
             if proba is None
             else proba
@@ -545,11 +556,12 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
         groups: Any,
         seed: int,
         memory: Memory,
+        progress: Progress,
     ) -> NDArray[np.float32]:
         """Return what teachers say of labeled rows that they did not learn from."""
         groups = None if groups is None else np.asarray(groups)[rows.labeled_at]
         folds = make_folds(self.cv, rows.X_labeled, rows.labels, groups, seed)
-        return memory.cache(cross_fit, ignore=["n_jobs"])(
+        return memory.cache(cross_fit, ignore=["n_jobs", "progress"])(
             teacher,
             rows.X_labeled,
             rows.labels,
@@ -557,6 +569,7 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
             classes,
             rows.weights,
             n_jobs=self.n_jobs,
+            progress=progress,
         )
 
     def _make_lesson(

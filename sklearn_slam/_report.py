@@ -19,6 +19,7 @@ from sklearn_slam._base import BaseDistiller, check_integer
 from sklearn_slam._baselines import PlainDistiller
 from sklearn_slam._fit_rows import unwrap
 from sklearn_slam._optional import import_optional
+from sklearn_slam._progress import Progress
 from sklearn_slam._rows import Rows, take_rows
 from sklearn_slam._teacher import arrives_fitted, predict_soft_labels
 from sklearn_slam._validation import split_labels
@@ -134,7 +135,7 @@ def distillation_report(
     models[type(distiller).__name__.removesuffix("Distiller")] = distiller.student_
     probas = {
         name: predict_soft_labels(
-            model, Rows.of(X_test), classes, memory=Memory(None), verbose=0
+            model, Rows.of(X_test), classes, memory=Memory(None), progress=Progress()
         )
         for name, model in models.items()
     }
@@ -217,6 +218,7 @@ def _teacher_outputs(
             f"{missing} here too."
         )
     memory = check_memory(distiller.memory)
+    progress = Progress(distiller.verbose)
     outputs = {}
     if "teacher_proba" in missing:
         proba = np.empty((len(has_label), len(classes)), dtype=np.float32)
@@ -224,7 +226,7 @@ def _teacher_outputs(
         if not has_label.all():
             unlabeled = Rows(((X, np.flatnonzero(~has_label)),))
             proba[~has_label] = predict_soft_labels(
-                teacher, unlabeled, classes, memory=memory, verbose=distiller.verbose
+                teacher, unlabeled, classes, memory=memory, progress=progress
             )
         outputs["teacher_proba"] = proba
     if "teacher_proba_unlabeled" in missing:
@@ -233,7 +235,7 @@ def _teacher_outputs(
             Rows.of(as_table(pool)),
             classes,
             memory=memory,
-            verbose=distiller.verbose,
+            progress=progress,
         )
     return outputs
 

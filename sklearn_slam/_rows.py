@@ -110,6 +110,11 @@ class Rows:
         """Append the rows of another."""
         return Rows(self.parts + other.parts)
 
+    @property
+    def n_chunks(self) -> int:
+        """Number of tables that ``chunks`` yields."""
+        return int(np.sum(-(-np.diff(self.offsets) // CHUNK_ROWS)))
+
     def chunks(self, size: int = CHUNK_ROWS) -> Iterator[Any]:
         """Yield the rows in order, as tables of at most ``size`` rows."""
         for X, at in self.parts:

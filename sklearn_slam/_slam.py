@@ -102,8 +102,9 @@ class SLaMDistiller(BaseDistiller):
     memory : str, joblib.Memory or None, default=None
         Where the teacher's outputs are kept between fits.
     verbose : int, default=0
-        Whether to show a progress bar over the teacher's labels and a line per
-        epoch.
+        1 shows progress bars over the teacher's folds and labels and over epochs,
+        2 prints a line for each epoch. A skorch student that prints its own lines
+        has no bar.
     random_state : int, RandomState instance or None, default=None
         Decides folds, an unfitted teacher's own ``random_state`` where that is
         None, initial weights, order of rows and dropout.

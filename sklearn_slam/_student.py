@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import warnings
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from skorch import NeuralNet
 from torch import Tensor, nn
 
 from sklearn_slam._losses import cross_entropy
+from sklearn_slam._progress import EpochProgress, Progress
 from sklearn_slam._rows import Rows, is_memory_mapped
 from sklearn_slam._soft_labels import TEMPERATURE_BOUNDS
 from sklearn_slam._training import (
@@ -198,7 +200,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             weights=check_weights(sample_weight, X.shape[0], "sample_weight"),
             labeled_share=1.0,
         )
-        return self._fit_lesson(lesson, classes)
+        return self._fit_lesson(lesson, classes, Progress())
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Return class probabilities.
@@ -375,7 +377,9 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
 
     # Training.
 
-    def _fit_lesson(self, lesson: Lesson, classes: NDArray[Any]) -> Self:
+    def _fit_lesson(
+        self, lesson: Lesson, classes: NDArray[Any], progress: Progress
+    ) -> Self:
         """Fit preprocessing and network to what the student is to learn."""
         self.classes_ = classes
         self.temperature_ = 1.0
@@ -404,8 +408,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             if lesson.refresh is not None:
                 logits = partial(training.logits_at, net)
                 training.before_epoch = partial(lesson.refresh, logits, lesson.targets)
-            with sensible_threads(net.module_, net.batch_size):
-                net.partial_fit(training, None)
+            self._train(net, training, progress)
         if was_interrupted(net):
             warnings.warn(
                 f"Training was interrupted in epoch {len(net.history)} of "
@@ -422,6 +425,30 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         self._release_net(net)
         self.net_ = net
         return self
+
+    def _train(self, net: NeuralNet, training: TrainingSet, progress: Progress) -> None:
+        """Train an initialized net, and tell of each epoch."""
+        # A net that prints an epoch's line itself needs no bar.
+        verbose = 0 if net.verbose else getattr(self, "verbose", progress.verbose)
+        with progress.part(
+            "train student", "epoch", net.max_epochs, verbose=verbose
+        ) as part:
+            told = "epoch_progress", EpochProgress(part, self._fitted_with)
+            defaults = dict(net.get_default_callbacks()).keys() - {"print_log"}
+            # After what records an epoch, before what may end training.
+            place = sum(name in defaults for name, _ in net.callbacks_)
+            net.callbacks_.insert(place, told)
+            with sensible_threads(net.module_, net.batch_size):
+                net.partial_fit(training, None)
+            # It knows the rows, and a net is pickled with its callbacks.
+            net.callbacks_.remove(told)
+
+    def _fitted_with(self, net: NeuralNet) -> dict[str, Any]:
+        """Return the fitted attributes of a distiller whose student is in training."""
+        student = copy.copy(self)
+        student.net_ = net
+        net.module_.eval()
+        return {"classes_": self.classes_, "student_": student}
 
     def _fit_temperature(
         self,

@@ -23,8 +23,8 @@ from sklearn.model_selection import StratifiedKFold, check_cv
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, OrdinalEncoder
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
-from tqdm import tqdm
 
+from sklearn_slam._progress import Progress
 from sklearn_slam._rows import Rows, container, is_frame, is_numeric, take_rows
 from sklearn_slam._soft_labels import margins
 from sklearn_slam._validation import align_proba, check_proba
@@ -227,26 +227,30 @@ def align(
 
 
 def _predict(
-    teacher: Any, rows: Rows, classes: NDArray[Any], verbose: int
+    teacher: Any, rows: Rows, classes: NDArray[Any], progress: Progress
 ) -> NDArray[np.float32]:
     """Return a teacher's probabilities of rows, computed in chunks."""
     proba = np.empty((len(rows), len(classes)), dtype=np.float32)
     start = 0
-    with tqdm(
-        total=len(rows), desc="teacher", unit="row", disable=not verbose
-    ) as progress:
+    with progress.part("ask teacher", "chunk", rows.n_chunks, n_rows=len(rows)) as part:
         for chunk in rows.chunks():
+            part.begin()
             stop = start + chunk.shape[0]
             proba[start:stop] = align(
                 teacher.predict_proba(chunk), stop - start, teacher.classes_, classes
             )
-            progress.update(stop - start)
+            part.end(stop - start)
             start = stop
     return proba
 
 
 def predict_soft_labels(
-    teacher: Any, rows: Rows, classes: NDArray[Any], *, memory: Memory, verbose: int
+    teacher: Any,
+    rows: Rows,
+    classes: NDArray[Any],
+    *,
+    memory: Memory,
+    progress: Progress,
 ) -> NDArray[np.float32]:
     """Return a teacher's probabilities, from ``memory`` where they are known.
 
@@ -257,14 +261,14 @@ def predict_soft_labels(
     classes : ndarray of shape (n_classes,)
         Columns of the result; a class the teacher does not know gets 0.
     memory : joblib.Memory
-    verbose : int
-        Whether to show a progress bar.
+    progress : Progress
+        Told of each chunk, unless the answer is known.
 
     Returns
     -------
     proba : ndarray of float32, shape (n_rows, n_classes)
     """
-    return memory.cache(_predict, ignore=["verbose"])(teacher, rows, classes, verbose)
+    return memory.cache(_predict, ignore=["progress"])(teacher, rows, classes, progress)
 
 
 def ensemble_spread(
@@ -361,6 +365,7 @@ def cross_fit(
     classes: NDArray[Any],
     sample_weight: NDArray[Any] | None,
     n_jobs: int | None,
+    progress: Progress,
 ) -> NDArray[np.float32]:
     """Return out-of-fold probabilities: what a teacher says of rows new to it.
 
@@ -378,6 +383,8 @@ def cross_fit(
     sample_weight : ndarray of shape (n_labeled,) or None
     n_jobs : int or None
         Folds fitted at once.
+    progress : Progress
+        Told of each fold.
 
     Returns
     -------
@@ -392,14 +399,17 @@ def cross_fit(
         proba = fitted.predict_proba(take_rows(X, test))
         return align(proba, len(test), fitted.classes_, classes)
 
-    parts = Parallel(n_jobs=n_jobs)(
+    probas = Parallel(n_jobs=n_jobs, return_as="generator")(
         delayed(fit_predict)(train, test) for train, test in folds
     )
     total = np.zeros((X.shape[0], len(classes)), dtype=np.float32)
     times = np.zeros(X.shape[0], dtype=np.float32)
-    for (_, test), proba in zip(folds, parts, strict=True):
-        total[test] += proba
-        times[test] += 1
+    with progress.part("cross-fit teacher", "fold", len(folds)) as part:
+        for _, test in folds:
+            part.begin()
+            total[test] += next(probas)
+            times[test] += 1
+            part.end()
     if (times == 0).any():
         raise ValueError(
             f"cv leaves {int((times == 0).sum())} labeled rows out of every test "

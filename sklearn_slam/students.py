@@ -119,7 +119,7 @@ class ModuleStudent(BaseStudent):
             batch_size=batch_size,
             max_epochs=max_epochs,
             device=device,
-            verbose=int(self.verbose),
+            verbose=max(0, int(self.verbose) - 1),
         )
 
     def _prepare_net(
@@ -133,7 +133,7 @@ class ModuleStudent(BaseStudent):
                 callbacks.append(HeldOutError(held_out))
             patience = max(3, math.ceil(PATIENCE * net.max_epochs))
             callbacks.append(EarlyStopping(watched, patience=patience, load_best=True))
-        if self.verbose:
+        if net.verbose:
             callbacks.insert(-1, PrintLog())
         _install(net, criterion, held_out, callbacks)
 
@@ -178,7 +178,7 @@ class MLPStudent(ModuleStudent):
     device : str, default=None
         Device of torch, such as "cuda"; None is the CPU.
     verbose : int, default=0
-        Whether to print a line per epoch.
+        1 shows a progress bar over epochs, 2 prints a line for each.
     random_state : int, RandomState instance or None, default=None
         Decides initial weights, order of rows and dropout.
 

@@ -10,7 +10,16 @@ import sklearn_slam
 
 PACKAGE = Path(sklearn_slam.__file__).parent
 FLOORS = {
-    0: {"_docs", "_halfspace", "_losses", "_modules", "_optional", "_rows", "metrics"},
+    0: {
+        "_docs",
+        "_halfspace",
+        "_losses",
+        "_modules",
+        "_optional",
+        "_progress",
+        "_rows",
+        "metrics",
+    },
     1: {"_baseline_losses", "_training", "_encoding", "_soft_labels", "_validation"},
     2: {"_student", "_teacher", "_teacher_accuracy", "model_selection"},
     3: {"students", "_fit_rows"},

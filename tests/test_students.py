@@ -254,5 +254,5 @@ def test_training_says_nothing_unasked_and_shows_epochs_when_asked(table, capsys
         warnings.simplefilter("error")
         distill(table, None, max_epochs=2)
     assert capsys.readouterr().out == ""
-    distill(table, None, max_epochs=2, verbose=1)
+    distill(table, None, max_epochs=2, verbose=2)
     assert "train_loss" in capsys.readouterr().out
