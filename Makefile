@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: demo test test-minimum lint types docs examples clean
+.PHONY: demo test test-minimum lint types docs examples package clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -39,6 +39,18 @@ docs: $(INSTALLED)
 examples: $(INSTALLED)
 	$(BIN)/python -m pytest --doctest-modules sklearn_slam README.md docs
 
+# An sdist, and a wheel from it, which without extras imports in silence and passes the
+# tests that need none. They run from the sdist, away from this checkout.
+CORE = halfspace losses metrics optional progress soft_labels students teacher_accuracy training
+package: $(INSTALLED)
+	rm -rf dist $(VENV)-package
+	$(BIN)/python -m build --outdir dist .
+	tar -xzf dist/*.tar.gz -C dist
+	$(PYTHON) -m venv $(VENV)-package
+	$(VENV)-package/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt dist/*.whl pytest
+	$(VENV)-package/bin/python -P -W error -c "import sklearn_slam; print(sklearn_slam.__file__)"
+	cd dist/*/ && $(abspath $(VENV))-package/bin/pytest $(CORE:%=tests/test_%.py)
+
 clean:
-	rm -rf $(VENV) $(VENV)-minimum build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-minimum $(VENV)-package build dist .mypy_cache .pytest_cache .ruff_cache
 	rm -rf docs/_build docs/auto_examples docs/generated docs/sg_execution_times.rst

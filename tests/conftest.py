@@ -1,7 +1,6 @@
 """Data that several test modules share."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
@@ -29,6 +28,7 @@ def teacher():
 @pytest.fixture
 def frame():
     """A frame with numbers, missing values, strings, categories and booleans."""
+    pd = pytest.importorskip("pandas")  # `make package` tests without extras
     rng = np.random.RandomState(0)
     n_rows = 300
     number = rng.normal(size=n_rows)

@@ -317,12 +317,6 @@ def test_categories_that_are_one_text_are_refused(table):
         to_onnx(fitted(X, y))
 
 
-def test_a_missing_onnx_names_the_extra(table, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ImportError, match=r"sklearn-slam\[export\]"):
-        to_onnx(fitted(table[0], table[1]))
-
-
 def test_safetensors_hold_the_weights(table, tmp_path):
     X, y, _ = table
     student, other = (

@@ -1,7 +1,5 @@
 """Displays and the report."""
 
-import sys
-
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -207,17 +205,6 @@ def test_plot_again_returns_the_display():
 def test_unfitted_is_refused(display):
     with pytest.raises(NotFittedError):
         display.from_estimator(SLaMDistiller())
-
-
-def test_missing_packages_name_the_extra(monkeypatch, table, teacher):
-    X, y, pool = table
-    slam = quick(teacher).fit(X, y, X_unlabeled=pool)
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match=r"matplotlib .*sklearn-slam\[plot\]"):
-        TrainingHistoryDisplay.from_estimator(slam)
-    with pytest.raises(ImportError, match=r"pandas .*sklearn-slam\[plot\]"):
-        distillation_report(slam, X, y)
 
 
 # The report.
