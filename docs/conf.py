@@ -22,6 +22,10 @@ default_role = "literal"
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
+# Types are in the docstrings, in words; annotations such as ArrayLike fill ten lines.
+autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"
+
 # Members are listed by the templates; numpydoc lays out what docstrings say.
 numpydoc_show_class_members = False
 
@@ -39,7 +43,7 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "capture_repr": ("_repr_html_",),
     "parallel": 2,
-    "min_reported_time": 1,
+    "write_computation_times": False,
 }
 
 html_theme = "pydata_sphinx_theme"
@@ -47,11 +51,14 @@ html_title = "sklearn-slam"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
+# The left column lists the pages of a section. Those at the top are in none, and
+# examples need its width for their code.
+html_sidebars = {"*": [], "auto_examples/*": []}
 html_theme_options = {
     "show_prev_next": True,
     "secondary_sidebar_items": ["page-toc"],
     "navbar_align": "left",
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 4,
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": [],
