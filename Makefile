@@ -49,7 +49,7 @@ package: $(INSTALLED)
 	$(PYTHON) -m venv $(VENV)-package
 	$(VENV)-package/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt dist/*.whl pytest
 	$(VENV)-package/bin/python -P -W error -c "import sklearn_slam; print(sklearn_slam.__file__)"
-	cd dist/*/ && $(abspath $(VENV))-package/bin/pytest $(CORE:%=tests/test_%.py)
+	cd dist/*/ && OMP_NUM_THREADS=1 $(abspath $(VENV))-package/bin/pytest $(CORE:%=tests/test_%.py)
 
 clean:
 	rm -rf $(VENV) $(VENV)-minimum $(VENV)-package build dist .mypy_cache .pytest_cache .ruff_cache

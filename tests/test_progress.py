@@ -34,6 +34,12 @@ def test_verbose_shows_bars_then_lines(table, teacher, capsys, verbose):
     assert ("train_loss" in lines) == (verbose == 2)
 
 
+def test_a_student_alone_has_a_bar(table, capsys):
+    X, y, _ = table
+    MLPStudent(max_epochs=2, verbose=1).fit(X, y)
+    assert "train student" in capsys.readouterr().err
+
+
 def test_a_net_that_prints_has_no_bar(table, teacher, capsys):
     X, y, pool = table
     for prints in (0, 1):
