@@ -25,6 +25,7 @@ from skorch.utils import get_map_location
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from sklearn_slam._losses import ClosedForm
 from sklearn_slam._rows import Rows
 
 LossFunction = Callable[..., Tensor]
@@ -125,12 +126,29 @@ class RowLoss(nn.Module):
         """Return this loss: the factory that skorch wants before initialization."""
         return self
 
-    def forward(self, output: Any, labels: Tensor) -> Tensor:
+    def forward(self, output: Any, labels: Tensor | None = None) -> Tensor:
         """Return the weighted loss of the batch whose targets were left here."""
+        logits, targets, shares = self._batch(output)
+        return torch.dot(self.loss(logits, **targets), shares)
+
+    def backward(self, output: Any) -> Tensor:
+        """Return that loss, its gradients added to the network's parameters."""
+        if not isinstance(self.loss, ClosedForm):
+            loss = self(output)
+            loss.backward()
+            return loss.detach()
+        logits, targets, shares = self._batch(output)
+        with torch.no_grad():
+            losses, gradient = self.loss.with_gradient(logits, **targets)
+        logits.backward(gradient.mul_(shares.unsqueeze(1)))
+        return torch.dot(losses, shares)
+
+    def _batch(self, output: Any) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """Return logits, targets and shares on one device."""
         logits = self.to_logits(output)
         device = logits.device
         targets = {name: rows.to(device) for name, rows in self.targets.items()}
-        return torch.dot(self.loss(logits, **targets), self.shares.to(device))
+        return logits, targets, self.shares.to(device)
 
 
 @dataclass
@@ -254,7 +272,12 @@ class TensorBatches:
             yield rows, self.n_labeled
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield encoded rows and labels; leave all targets at the criterion."""
+        """Yield encoded rows and labels, which skorch and its callbacks ask for."""
+        for X in self.rows():
+            yield X, self.dataset.criterion.targets["labels"].argmax(dim=1)
+
+    def rows(self) -> Iterator[Tensor]:
+        """Yield encoded rows; leave their targets at the criterion."""
         data = self.dataset
         if self.shuffle and data.before_epoch is not None:
             data.before_epoch()
@@ -267,7 +290,7 @@ class TensorBatches:
                 for name, values in data.targets.items()
             }
             data.criterion.targets, data.criterion.shares = targets, shares
-            yield data.source.batch(rows), targets["labels"].argmax(dim=1)
+            yield data.source.batch(rows)
 
 
 def _draw(rows: Tensor, size: int, generator: torch.Generator) -> Tensor:
@@ -368,22 +391,25 @@ class StudentNet(NeuralNet):
         n_steps = self.max_epochs * len(iterator)
         first_step = (len(self.history) - 1) * len(iterator)
         with torch.set_grad_enabled(training):
-            for step, (X, labels) in enumerate(iterator, first_step):
-                loss = self.criterion_(self.infer(X), labels)
+            for step, X in enumerate(iterator.rows(), first_step):
                 if training:
-                    self._follow_schedule((step + 0.5) / n_steps)
-                    self.optimizer_.zero_grad()
-                    loss.backward()
+                    self._prepare_step((step + 0.5) / n_steps)
+                    loss = self.criterion_.backward(self.infer(X))
                     self.optimizer_.step()
-                total += loss.detach() * len(X)
+                else:
+                    loss = self.criterion_(self.infer(X))
+                total += loss * len(X)
                 n_rows += len(X)
         self.history.record(f"{prefix}_loss", total.item() / n_rows)
 
-    def _follow_schedule(self, done: float) -> None:
-        """Set the learning rate for a share ``done`` of all steps."""
+    def _prepare_step(self, done: float) -> None:
+        """Forget gradients; set the learning rate for a share ``done`` of all steps."""
         factor = min(1.0, done / self.warmup) * 0.5 * (1.0 + math.cos(math.pi * done))
         for group in self.optimizer_.param_groups:
             group["lr"] = self.lr * factor
+            # What zero_grad does, without the record that it keeps for a profiler.
+            for parameter in group["params"]:
+                parameter.grad = None
 
 
 class HeldOutError(Callback):
