@@ -31,8 +31,9 @@ from sklearn_slam._rows import Rows
 LossFunction = Callable[..., Tensor]
 """From logits and named targets, each with a row per row, to a loss per row."""
 
-PREDICT_ROWS = 4_096
-"""Rows that the network predicts at once."""
+PREDICT_ROWS = 2_048
+"""Rows that are predicted at once: few enough that what is computed of them stays
+near the core, enough that a table's columns are not asked for too often."""
 
 FLOPS_PER_THREAD = 5e7
 """Multiplications of one step below which another thread costs more than it
