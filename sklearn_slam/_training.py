@@ -218,7 +218,8 @@ class TensorBatches:
     dataset : TrainingSet
     batch_size : int
     shuffle : bool, default=False
-        Whether to draw batches for training; otherwise the pool passes in order.
+        Whether to draw batches for training; otherwise the pool, or the labeled rows
+        where there is none, passes in order.
     **loader_options
         What users set for a row-by-row loader (``num_workers``, ``pin_memory``,
         ``drop_last``) has no meaning here.
@@ -248,20 +249,26 @@ class TensorBatches:
         n_labeled = int(np.clip(n_labeled, 1, max(1, batch_size - 1)))
         return n_labeled, max(1, batch_size - n_labeled)
 
+    @property
+    def _passed(self) -> tuple[Tensor, int]:
+        """The part that an epoch passes over once, and how much of it a batch holds."""
+        if self.n_pool:
+            return self.dataset.pool, self.n_pool
+        return self.dataset.labeled, self.n_labeled
+
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""
-        data = self.dataset
-        if not self.n_pool:
-            return max(1, len(data.labeled) // self.n_labeled)
+        part, size = self._passed
         if self.shuffle:
-            return max(1, len(data.pool) // self.n_pool)
-        return math.ceil(len(data.pool) / self.n_pool)
+            return max(1, len(part) // size)
+        return math.ceil(len(part) / size)
 
     def _order(self) -> Iterator[tuple[Tensor, int]]:
         """Yield the rows of each batch and how many of them are labeled."""
         data = self.dataset
         if not self.shuffle:
-            for rows in data.pool.split(self.n_pool):
+            part, size = self._passed
+            for rows in part.split(size):
                 yield rows, 0
             return
         n_batches = len(self)

@@ -145,10 +145,15 @@ def test_weights_multiply_shares():
 
 
 @pytest.mark.parametrize("batch_size", [7, 8, 1000])
-def test_without_shuffling_the_whole_pool_passes_in_order(batch_size):
-    data = training_set(10, 50)
+@pytest.mark.parametrize(
+    ("n_labeled", "n_pool", "part"), [(10, 50, "pool"), (50, 0, "labeled")]
+)
+def test_without_shuffling_one_part_passes_whole_and_in_order(
+    n_labeled, n_pool, part, batch_size
+):
+    data = training_set(n_labeled, n_pool)
     passed = epoch(data, batch_size, shuffle=False)
-    assert_array_equal(numbers(passed), data.pool)
+    assert_array_equal(numbers(passed), getattr(data, part))
     for *_, shares in passed:
         torch.testing.assert_close(shares.sum(), torch.tensor(1.0))
 
