@@ -219,8 +219,7 @@ class BaseDistiller(ClassifierMixin, BaseEstimator):
             If teacher or student is of a kind that cannot be used.
         """
         self._check_parameters()
-        check_teacher(self.teacher)
-        keeps_teacher = arrives_fitted(self.teacher)
+        keeps_teacher = check_teacher(self.teacher)
         student = self._make_student()
         takes_nan = get_tags(self).input_tags.allow_nan
         rows = validate_fit_rows(
