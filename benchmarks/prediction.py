@@ -17,8 +17,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from sklearn_slam import CallableTeacher, SLaMDistiller
+from sklearn_slam._training import PREDICT_ROWS
 
-N_ROWS, BLOCK_ROWS = 10_000, 4_096
+N_ROWS = 10_000
 
 
 def load_frame(data_dir):
@@ -67,7 +68,7 @@ def bare_forward(slam, X):
         # In the blocks that predict_proba takes too: all rows at once are slower,
         # and would flatter it.
         with torch.no_grad():
-            blocks = [module(block) for block in encoded.split(BLOCK_ROWS)]
+            blocks = [module(block) for block in encoded.split(PREDICT_ROWS)]
             torch.softmax(torch.cat(blocks), dim=1).numpy()
 
     return forward

@@ -51,7 +51,11 @@ def make_rows(n_pool):
 
 
 def bare_loop(rows, batch_size, epochs):
-    """Train with the same net, optimizer, loss, batches and number of steps."""
+    """Train with the same net, optimizer, loss, batches and number of steps.
+
+    What one writes by hand: rows are shuffled, and the loss is read, once an epoch;
+    the learning rate is constant, and `mixing_loss` is differentiated as a function.
+    """
     X = torch.from_numpy(rows[2])
     labels = torch.from_numpy(rows[3][N_LABELED:])
     alpha = torch.full((len(X),), 0.8)

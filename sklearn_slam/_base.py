@@ -74,6 +74,7 @@ class Knowledge:
         The teacher's probabilities of labeled rows, which it did not learn from.
     pool : Rows
     pool_proba : ndarray of shape (n_pool, n_classes)
+    pool_weights : ndarray of shape (n_pool,) or None
     accuracy : TeacherAccuracy
     temperature : float
         Of the labels that the student learns, "auto" resolved.
@@ -84,6 +85,7 @@ class Knowledge:
     labeled_proba: NDArray[np.float32]
     pool: Rows
     pool_proba: NDArray[np.float32]
+    pool_weights: NDArray[np.float64] | None
     accuracy: TeacherAccuracy
     temperature: float
 
@@ -220,8 +222,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             If teacher or student is of a kind that cannot be used.
         """
         self._check_parameters()
-        check_teacher(self.teacher)
-        keeps_teacher = arrives_fitted(self.teacher)
+        keeps_teacher = check_teacher(self.teacher)
         student = self._make_student()
         takes_nan = get_tags(self).input_tags.allow_nan
         rows = validate_fit_rows(
@@ -246,26 +247,22 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             accuracy = self._make_accuracy(classes).fit(
                 labeled_proba, codes, rows.weights
             )
-            pool, pool_weights = rows.pool, rows.pool_weights
-            if not len(pool):
-                warn_without_pool()
-                pool, pool_weights = Rows.of(rows.X_labeled), rows.weights
-                pool_proba = labeled_proba
-            temperature = self.teacher_temperature
-            if temperature == "auto":
-                temperature = AUTO_SHARPENING * accuracy.temperature_
-            knowledge = Knowledge(
-                teacher, codes, labeled_proba, pool, pool_proba, accuracy, temperature
+            knowledge = self._gather_knowledge(
+                rows, codes, teacher, labeled_proba, pool_proba, accuracy
             )
-            lesson = self._make_lesson(rows, knowledge, pool_weights)
+            lesson = self._make_lesson(rows, knowledge)
             student.set_params(random_state=int(rng.randint(np.iinfo(np.int32).max)))
             student._takes_nan = takes_nan
             # The rows were checked; names and number of features are left to record.
             validate_data(student, rows.X, skip_check_array=True)
             student._fit_lesson(lesson, classes, progress)
             if self.calibrate:
-                proba = temper(pool_proba, accuracy.temperature_)
-                student._fit_temperature(pool, proba, pool_weights, rng)
+                student._fit_temperature(
+                    knowledge.pool,
+                    temper(knowledge.pool_proba, accuracy.temperature_),
+                    knowledge.pool_weights,
+                    rng,
+                )
 
             self.classes_ = classes
             self.teacher_ = teacher
@@ -486,17 +483,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """Return the teacher and its probabilities of labeled and pool rows."""
         memory = check_memory(self.memory)
         columns = self.teacher.classes_ if keeps_teacher else classes
-        if given is not None:
-            n_rows = rows.X.shape[0]
-            given = align(given, n_rows, columns, classes, "teacher_proba")
-        if given_beside is not None:
-            given_beside = align(
-                unwrap(given_beside),
-                len(rows.beside_rows),
-                columns,
-                classes,
-                "teacher_proba_unlabeled",
-            )
+        given, given_beside = _align_given(rows, columns, classes, given, given_beside)
         teacher = self.teacher
         seed = int(rng.randint(np.iinfo(np.int32).max))
         if teacher is None:
@@ -572,12 +559,36 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             progress=progress,
         )
 
-    def _make_lesson(
+    def _gather_knowledge(
         self,
         rows: FitRows,
-        knowledge: Knowledge,
-        pool_weights: NDArray[np.float64] | None,
-    ) -> Lesson:
+        codes: NDArray[np.intp],
+        teacher: Any,
+        labeled_proba: NDArray[np.float32],
+        pool_proba: NDArray[np.float32],
+        accuracy: TeacherAccuracy,
+    ) -> Knowledge:
+        """Settle what serves as the pool, and how sharp its labels are."""
+        pool, pool_weights = rows.pool, rows.pool_weights
+        if not len(pool):
+            warn_without_pool()
+            pool, pool_weights = Rows.of(rows.X_labeled), rows.weights
+            pool_proba = labeled_proba
+        temperature = self.teacher_temperature
+        if temperature == "auto":
+            temperature = AUTO_SHARPENING * accuracy.temperature_
+        return Knowledge(
+            teacher,
+            codes,
+            labeled_proba,
+            pool,
+            pool_proba,
+            pool_weights,
+            accuracy,
+            temperature,
+        )
+
+    def _make_lesson(self, rows: FitRows, knowledge: Knowledge) -> Lesson:
         """Put together what the student is to learn."""
         codes, pool_proba = knowledge.codes, knowledge.pool_proba
         n_labeled = len(codes)
@@ -591,8 +602,8 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             whole[:n_labeled], whole[n_labeled:] = of_labeled, of_pool
             targets[name] = torch.from_numpy(whole)
         weights = None
-        if rows.weights is not None and pool_weights is not None:
-            weights = np.concatenate([rows.weights, pool_weights])
+        if rows.weights is not None and knowledge.pool_weights is not None:
+            weights = np.concatenate([rows.weights, knowledge.pool_weights])
         share = self.labeled_weight
         if share == "auto":
             share = float(np.clip(n_labeled / len(labels), *AUTO_LABELED_WEIGHTS))
@@ -608,6 +619,27 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         )
 
 
+def _align_given(
+    rows: FitRows,
+    columns: NDArray[Any],
+    classes: NDArray[Any],
+    given: Any,
+    given_beside: Any,
+) -> tuple[Any, Any]:
+    """Check given probabilities of X and X_unlabeled; order their columns."""
+    if given is not None:
+        given = align(given, rows.X.shape[0], columns, classes, "teacher_proba")
+    if given_beside is not None:
+        given_beside = align(
+            unwrap(given_beside),
+            len(rows.beside_rows),
+            columns,
+            classes,
+            "teacher_proba_unlabeled",
+        )
+    return given, given_beside
+
+
 def warn_without_pool() -> None:
     """Say what serves as the pool where there is none."""
     warnings.warn(
@@ -615,7 +647,7 @@ def warn_without_pool() -> None:
         "that did not learn from them, serve as the pool. Pass X_unlabeled, or rows "
         "of X whose label is missing, to learn from more.",
         UserWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 

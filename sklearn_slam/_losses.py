@@ -12,6 +12,8 @@ j, and was wrong": ``(1 - alpha) / (k - 1)`` (definition) or ``1 - alpha``
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -71,42 +73,58 @@ def mixing_loss(
     >>> mixing_loss(logits, labels, torch.tensor([0.8]), torch.full((1, 2), 0.2))
     tensor([0.4155])
     """
-    with torch.no_grad():
-        log_f = torch.log_softmax(logits, dim=1)
-        # The mixture is f times `ratio`, so that its logarithm stays exact where
-        # f underflows. 1 / f must not overflow: under exp(-80) the mixture is
-        # `others` to the last digit where there are others, and f elsewhere.
-        bounded = log_f.clamp_min(-80.0)
-        slope = alpha.unsqueeze(1) - others
-        ratio = torch.addcmul(slope, others, bounded.neg().exp_())
-        log_mixture = torch.where(others > 0, bounded, log_f).add_(ratio.log())
-        loss = log_mixture.mul_(labels).sum(dim=1).neg_()
-        # With h_j = y_j (alpha - others_j) f_j / mix_j, the derivative by logit i
-        # is f_i sum_j h_j - h_i.
-        h = slope.mul_(labels).div_(ratio)
-        gradient = h.addcmul_(log_f.exp_(), h.sum(dim=1, keepdim=True), value=-1.0)
-    return attach_gradient(loss, logits, gradient.neg_())
+    return _mixing_loss(logits, labels, alpha, others)
 
 
-def attach_gradient(loss: Tensor, logits: Tensor, gradient: Tensor) -> Tensor:
-    """Return ``loss`` with its derivative by the logits written out.
-
-    A closed form is exact where autograd's tape overflows, and on small batches,
-    where each recorded operation costs more than its arithmetic, much cheaper.
-    The added term is zero.
+def mixing_gradient(
+    logits: Tensor, labels: Tensor, alpha: Tensor, others: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the mixing loss per row and its derivative by that row's logits.
 
     Parameters
     ----------
-    loss : Tensor of shape (n_rows,)
-        Computed without gradient.
-    logits : Tensor of shape (n_rows, n_classes)
-        What the loss was computed from.
-    gradient : Tensor of shape (n_rows, n_classes)
-        Derivative of each row's loss by that row's logits.
-
-    Returns
-    -------
-    loss : Tensor of shape (n_rows,)
-        Differentiable once by ``logits``.
+    logits, labels, alpha, others : Tensor
+        As in :func:`mixing_loss`.
     """
-    return loss + ((logits - logits.detach()) * gradient).sum(dim=1)
+    log_f = torch.log_softmax(logits, dim=1)
+    # The mixture is f times `ratio`, so that its logarithm stays exact where
+    # f underflows. 1 / f must not overflow: under exp(-80) the mixture is
+    # `others` to the last digit where there are others, and f elsewhere.
+    bounded = log_f.clamp_min(-80.0)
+    slope = alpha.unsqueeze(1) - others
+    ratio = torch.addcmul(slope, others, bounded.neg().exp_())
+    log_mixture = torch.where(others > 0, bounded, log_f).add_(ratio.log())
+    loss = log_mixture.mul_(labels).sum(dim=1).neg_()
+    # With h_j = y_j (alpha - others_j) f_j / mix_j, the derivative by logit i
+    # is f_i sum_j h_j - h_i.
+    h = slope.mul_(labels).div_(ratio)
+    gradient = h.addcmul_(log_f.exp_(), h.sum(dim=1, keepdim=True), value=-1.0)
+    return loss, gradient.neg_()
+
+
+class ClosedForm:
+    """A loss per row whose derivative by the logits is written out.
+
+    A closed form is exact where autograd's tape overflows, and on small batches,
+    where each recorded operation costs more than its arithmetic, much cheaper.
+    Called, it is a loss like any other, differentiable once by the logits; who
+    trains may take the gradient from ``with_gradient``, and record nothing.
+
+    Parameters
+    ----------
+    with_gradient : callable
+        From logits and targets to the loss per row and its derivative by that
+        row's logits, a row per row.
+    """
+
+    def __init__(self, with_gradient: Callable[..., tuple[Tensor, Tensor]]) -> None:
+        self.with_gradient = with_gradient
+
+    def __call__(self, logits: Tensor, *args: Tensor, **targets: Tensor) -> Tensor:
+        """Return the loss per row; the added term is zero and has the gradient."""
+        with torch.no_grad():
+            loss, gradient = self.with_gradient(logits, *args, **targets)
+        return loss + ((logits - logits.detach()) * gradient).sum(dim=1)
+
+
+_mixing_loss = ClosedForm(mixing_gradient)

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sklearn_slam._base import BaseDistiller, Knowledge, Objective, is_real
-from sklearn_slam._losses import mixing_loss
+from sklearn_slam._losses import ClosedForm, mixing_gradient
 from sklearn_slam._soft_labels import margins, top_k_mask
 from sklearn_slam._teacher_accuracy import TeacherAccuracy, consistent_mixing
 
 
+@ClosedForm
 def slam_loss(
     logits: Tensor, labels: Tensor, alpha: Tensor, other: Tensor, top_k: Tensor
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Return the mixing loss, the weights of the other classes put together here.
 
     Parameters
@@ -30,7 +31,7 @@ def slam_loss(
     top_k : Tensor of bool, shape (n_rows, n_classes)
         A bit a class is stored, not a float.
     """
-    return mixing_loss(logits, labels, alpha, top_k * other.unsqueeze(1))
+    return mixing_gradient(logits, labels, alpha, top_k * other.unsqueeze(1))
 
 
 class SLaMDistiller(BaseDistiller):

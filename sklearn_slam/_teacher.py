@@ -130,8 +130,8 @@ class CallableTeacher(ClassifierMixin, BaseEstimator):
         return tags
 
 
-def check_teacher(teacher: Any) -> None:
-    """Raise where no fit can use a teacher.
+def check_teacher(teacher: Any) -> bool:
+    """Raise where no fit can use a teacher; tell whether it is used as it is.
 
     Raises
     ------
@@ -142,7 +142,7 @@ def check_teacher(teacher: Any) -> None:
         If it is frozen but not fitted.
     """
     if teacher is None:
-        return
+        return False
     way_out = (
         "Wrap a fitted model in sklearn.frozen.FrozenEstimator if it is a "
         "scikit-learn estimator, or its function in "
@@ -154,13 +154,15 @@ def check_teacher(teacher: Any) -> None:
         )
     if not hasattr(teacher, "fit"):
         raise TypeError(f"teacher {teacher!r} has no fit method. {way_out}")
-    if arrives_fitted(teacher):
+    is_fitted = arrives_fitted(teacher)
+    if is_fitted:
         check_predicts_proba(teacher)
     elif isinstance(teacher, FrozenEstimator):
         raise NotFittedError(
             "teacher is a FrozenEstimator around an estimator that is not fitted: fit "
             "it first, or pass it unfrozen to have it cross-fitted."
         )
+    return is_fitted
 
 
 def arrives_fitted(teacher: Any) -> bool:

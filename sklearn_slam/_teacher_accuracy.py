@@ -113,13 +113,18 @@ class TeacherAccuracy:
         self.hits_ = self.ranks_ == 0
         self.sample_weight_ = weights
         self.temperature_ = calibrating_temperature(proba, y, weights)
+        self._regressions: dict[int, IsotonicRegression] = {}
         return self
 
     def _accuracy_among(self, k: int) -> IsotonicRegression:
-        """Regress "the true class is among the k most likely" on the margin."""
-        regression = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
-        hits = (self.ranks_ < k).astype(np.float64)
-        return regression.fit(self.margins_, hits, sample_weight=self.sample_weight_)
+        """Regress "the true class is among the k most likely" on the margin, once."""
+        if k not in self._regressions:
+            regression = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
+            hits = (self.ranks_ < k).astype(np.float64)
+            self._regressions[k] = regression.fit(
+                self.margins_, hits, sample_weight=self.sample_weight_
+            )
+        return self._regressions[k]
 
     def top_k_accuracy(self, margin: ArrayLike, k: int) -> NDArray[np.float64]:
         """Return the estimated probability that the true class is in the top k.

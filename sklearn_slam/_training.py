@@ -25,13 +25,15 @@ from skorch.utils import get_map_location
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from sklearn_slam._losses import ClosedForm
 from sklearn_slam._rows import Rows
 
 LossFunction = Callable[..., Tensor]
 """From logits and named targets, each with a row per row, to a loss per row."""
 
-PREDICT_ROWS = 4_096
-"""Rows that the network predicts at once."""
+PREDICT_ROWS = 2_048
+"""Rows that are predicted at once: few enough that what is computed of them stays
+near the core, enough that a table's columns are not asked for too often."""
 
 FLOPS_PER_THREAD = 5e7
 """Multiplications of one step below which another thread costs more than it
@@ -125,12 +127,29 @@ class RowLoss(nn.Module):
         """Return this loss: the factory that skorch wants before initialization."""
         return self
 
-    def forward(self, output: Any, labels: Tensor) -> Tensor:
+    def forward(self, output: Any, labels: Tensor | None = None) -> Tensor:
         """Return the weighted loss of the batch whose targets were left here."""
+        logits, targets, shares = self._batch(output)
+        return torch.dot(self.loss(logits, **targets), shares)
+
+    def backward(self, output: Any) -> Tensor:
+        """Return that loss, its gradients added to the network's parameters."""
+        if not isinstance(self.loss, ClosedForm):
+            loss = self(output)
+            loss.backward()
+            return loss.detach()
+        logits, targets, shares = self._batch(output)
+        with torch.no_grad():
+            losses, gradient = self.loss.with_gradient(logits, **targets)
+        logits.backward(gradient.mul_(shares.unsqueeze(1)))
+        return torch.dot(losses, shares)
+
+    def _batch(self, output: Any) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """Return logits, targets and shares on one device."""
         logits = self.to_logits(output)
         device = logits.device
         targets = {name: rows.to(device) for name, rows in self.targets.items()}
-        return torch.dot(self.loss(logits, **targets), self.shares.to(device))
+        return logits, targets, self.shares.to(device)
 
 
 @dataclass
@@ -199,7 +218,8 @@ class TensorBatches:
     dataset : TrainingSet
     batch_size : int
     shuffle : bool, default=False
-        Whether to draw batches for training; otherwise the pool passes in order.
+        Whether to draw batches for training; otherwise the pool, or the labeled rows
+        where there is none, passes in order.
     **loader_options
         What users set for a row-by-row loader (``num_workers``, ``pin_memory``,
         ``drop_last``) has no meaning here.
@@ -229,20 +249,26 @@ class TensorBatches:
         n_labeled = int(np.clip(n_labeled, 1, max(1, batch_size - 1)))
         return n_labeled, max(1, batch_size - n_labeled)
 
+    @property
+    def _passed(self) -> tuple[Tensor, int]:
+        """The part that an epoch passes over once, and how much of it a batch holds."""
+        if self.n_pool:
+            return self.dataset.pool, self.n_pool
+        return self.dataset.labeled, self.n_labeled
+
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""
-        data = self.dataset
-        if not self.n_pool:
-            return max(1, len(data.labeled) // self.n_labeled)
+        part, size = self._passed
         if self.shuffle:
-            return max(1, len(data.pool) // self.n_pool)
-        return math.ceil(len(data.pool) / self.n_pool)
+            return max(1, len(part) // size)
+        return math.ceil(len(part) / size)
 
     def _order(self) -> Iterator[tuple[Tensor, int]]:
         """Yield the rows of each batch and how many of them are labeled."""
         data = self.dataset
         if not self.shuffle:
-            for rows in data.pool.split(self.n_pool):
+            part, size = self._passed
+            for rows in part.split(size):
                 yield rows, 0
             return
         n_batches = len(self)
@@ -254,7 +280,12 @@ class TensorBatches:
             yield rows, self.n_labeled
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield encoded rows and labels; leave all targets at the criterion."""
+        """Yield encoded rows and labels, which skorch and its callbacks ask for."""
+        for X in self.rows():
+            yield X, self.dataset.criterion.targets["labels"].argmax(dim=1)
+
+    def rows(self) -> Iterator[Tensor]:
+        """Yield encoded rows; leave their targets at the criterion."""
         data = self.dataset
         if self.shuffle and data.before_epoch is not None:
             data.before_epoch()
@@ -267,7 +298,7 @@ class TensorBatches:
                 for name, values in data.targets.items()
             }
             data.criterion.targets, data.criterion.shares = targets, shares
-            yield data.source.batch(rows), targets["labels"].argmax(dim=1)
+            yield data.source.batch(rows)
 
 
 def _draw(rows: Tensor, size: int, generator: torch.Generator) -> Tensor:
@@ -368,22 +399,25 @@ class StudentNet(NeuralNet):
         n_steps = self.max_epochs * len(iterator)
         first_step = (len(self.history) - 1) * len(iterator)
         with torch.set_grad_enabled(training):
-            for step, (X, labels) in enumerate(iterator, first_step):
-                loss = self.criterion_(self.infer(X), labels)
+            for step, X in enumerate(iterator.rows(), first_step):
                 if training:
-                    self._follow_schedule((step + 0.5) / n_steps)
-                    self.optimizer_.zero_grad()
-                    loss.backward()
+                    self._prepare_step((step + 0.5) / n_steps)
+                    loss = self.criterion_.backward(self.infer(X))
                     self.optimizer_.step()
-                total += loss.detach() * len(X)
+                else:
+                    loss = self.criterion_(self.infer(X))
+                total += loss * len(X)
                 n_rows += len(X)
         self.history.record(f"{prefix}_loss", total.item() / n_rows)
 
-    def _follow_schedule(self, done: float) -> None:
-        """Set the learning rate for a share ``done`` of all steps."""
+    def _prepare_step(self, done: float) -> None:
+        """Forget gradients; set the learning rate for a share ``done`` of all steps."""
         factor = min(1.0, done / self.warmup) * 0.5 * (1.0 + math.cos(math.pi * done))
         for group in self.optimizer_.param_groups:
             group["lr"] = self.lr * factor
+            # What zero_grad does, without the record that it keeps for a profiler.
+            for parameter in group["params"]:
+                parameter.grad = None
 
 
 class HeldOutError(Callback):

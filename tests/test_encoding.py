@@ -127,6 +127,11 @@ def test_codes_tell_categories_apart():
     assert_array_equal(encoder.transform(X)[:, 0], [1, 2, 3, 1, 1, 2])
 
 
+def test_numbers_kept_as_objects_are_categories():
+    X = pd.DataFrame({"number": pd.Series([np.int64(1), np.int64(2)], dtype=object)})
+    assert fitted(X).n_categories_ == [3]
+
+
 @pytest.mark.parametrize("dtype", ["category", object, "str", "string"])
 def test_unseen_and_missing_categories_are_code_zero(dtype):
     seen = pd.DataFrame({"word": pd.Series(["a", "b", None, "a"], dtype=dtype)})

@@ -1,5 +1,7 @@
 """Soft labels, and how often the teacher is right."""
 
+import pickle
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -85,6 +87,18 @@ def test_alpha_increases_with_the_margin(proba):
     assert alpha.max() <= 1
     # Isotonic regression keeps the mean.
     assert_allclose(accuracy.alpha(accuracy.margins_).mean(), accuracy.hits_.mean())
+
+
+def test_estimates_are_of_the_last_fit_and_survive_pickling(proba):
+    y, grid = drawn_from(proba), np.linspace(0, 1, 20)
+    accuracy = TeacherAccuracy().fit(proba[:100], y[:100])
+    accuracy.top_k(grid)
+    for refitted in (accuracy.fit(proba, y), pickle.loads(pickle.dumps(accuracy))):
+        for k in (1, 2, 5):
+            assert_array_equal(
+                refitted.top_k_accuracy(grid, k),
+                TeacherAccuracy().fit(proba, y).top_k_accuracy(grid, k),
+            )
 
 
 def test_alpha_is_one_on_rows_that_the_teacher_memorized():

@@ -8,7 +8,7 @@ import torch
 from numpy.testing import assert_array_equal
 from torch import nn
 
-from sklearn_slam._losses import cross_entropy
+from sklearn_slam._losses import ClosedForm, cross_entropy
 from sklearn_slam._rows import Rows
 from sklearn_slam._training import (
     FLOPS_PER_THREAD,
@@ -145,10 +145,15 @@ def test_weights_multiply_shares():
 
 
 @pytest.mark.parametrize("batch_size", [7, 8, 1000])
-def test_without_shuffling_the_whole_pool_passes_in_order(batch_size):
-    data = training_set(10, 50)
+@pytest.mark.parametrize(
+    ("n_labeled", "n_pool", "part"), [(10, 50, "pool"), (50, 0, "labeled")]
+)
+def test_without_shuffling_one_part_passes_whole_and_in_order(
+    n_labeled, n_pool, part, batch_size
+):
+    data = training_set(n_labeled, n_pool)
     passed = epoch(data, batch_size, shuffle=False)
-    assert_array_equal(numbers(passed), data.pool)
+    assert_array_equal(numbers(passed), getattr(data, part))
     for *_, shares in passed:
         torch.testing.assert_close(shares.sum(), torch.tensor(1.0))
 
@@ -195,6 +200,41 @@ def test_loss_is_the_shared_sum_over_rows():
             shares,
         )
         torch.testing.assert_close(data.criterion(logits, labels), expected)
+
+
+class Scaled(nn.Module):
+    """A loss with a parameter of its own, which autograd has to reach."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, logits, labels):
+        return self.scale * cross_entropy(logits, labels)
+
+
+@ClosedForm
+def written_out(logits, labels):
+    gradient = torch.softmax(logits, dim=1) - labels
+    return cross_entropy(logits, labels), gradient
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, written_out, Scaled()])
+def test_backward_gives_the_loss_and_its_derivative(loss):
+    data = training_set(weighted=True)
+    criterion = RowLoss(loss, lambda output: 0.5 * output)
+    weight = torch.tensor([[0.01, -0.02, 0.03]], requires_grad=True)
+    for X, _, targets, criterion.shares in epoch(data):
+        criterion.targets = {"labels": targets["labels"]}
+        expected = criterion(X @ weight)
+        learned = [weight, *criterion.parameters()]
+        wanted = torch.autograd.grad(expected, learned)
+        for parameter in learned:
+            parameter.grad = None
+        value = criterion.backward(X @ weight)
+        assert not value.requires_grad
+        torch.testing.assert_close(value, expected.detach())
+        torch.testing.assert_close([part.grad for part in learned], list(wanted))
 
 
 def test_seed_decides_within_and_leaves_no_trace():

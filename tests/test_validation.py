@@ -33,6 +33,8 @@ NAN = float("nan")
         ([1, NAN, 0], [1, 0]),
         (["b", None, "a"], ["b", "a"]),
         (["b", NAN, "a"], ["b", "a"]),
+        ([True, None, False], [True, False]),
+        (np.array(["b", NAN, "a"], dtype=object), ["b", "a"]),
         (np.array(["b", None, "a"], dtype=object), ["b", "a"]),
         (np.array([True, None, False], dtype=object), [True, False]),
         (np.array([1, pd.NaT, 0], dtype=object), [1, 0]),
@@ -99,7 +101,12 @@ def test_mark_is_unlabeled(y, mark):
 
 
 @pytest.mark.parametrize(
-    ("y", "mark"), [([0.0, -1.0, NAN], -1), (["a", "?", None], "?")]
+    ("y", "mark"),
+    [
+        ([0.0, -1.0, NAN], -1),
+        (["a", "?", None], "?"),
+        (pd.Series(["a", "?", pd.NA], dtype="string"), "?"),
+    ],
 )
 def test_mark_and_missing_label_are_both_unlabeled(y, mark):
     assert_array_equal(split_labels(y, mark)[0], [True, False, False])
