@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numbers
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from joblib import Memory
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.metrics import accuracy_score
@@ -52,6 +52,9 @@ from sklearn_slam.students import (
     has_preprocessing,
 )
 
+Folds = Callable[[], list[tuple[NDArray[np.intp], NDArray[np.intp]]]]
+"""Makes the folds of the labeled rows."""
+
 AUTO_LABELED_WEIGHTS = 0.05, 0.25
 """Bounds on labeled_weight="auto". Rows count alike between them, as in the paper;
 below, a batch would hold hardly a label."""
@@ -71,11 +74,12 @@ class Knowledge:
     codes : ndarray of int, shape (n_labeled,)
         Index of each labeled row's class.
     labeled_proba : ndarray of shape (n_labeled, n_classes)
-        The teacher's probabilities of labeled rows, which it did not learn from.
+        The labels of teacher (and peers) on labeled rows that they did not learn from.
     pool : Rows
     pool_proba : ndarray of shape (n_pool, n_classes)
     pool_weights : ndarray of shape (n_pool,) or None
     accuracy : TeacherAccuracy
+        How often these labels are right.
     temperature : float
         Of the labels that the student learns, "auto" resolved.
     """
@@ -240,13 +244,19 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             rng = check_random_state(self.random_state)
             classes = self._find_classes(rows, keeps_teacher)
             codes = encode(rows.labels, classes)
-            teacher, labeled_proba, pool_proba = self._soft_labels(
+            seed = int(rng.randint(np.iinfo(np.int32).max))
+            folds = self._plan_folds(rows, groups, seed)
+            teacher, *of_teacher = self._soft_labels(
                 rows, classes, keeps_teacher, teacher_proba, teacher_proba_unlabeled,
-                groups, rng, progress,
+                folds, seed, progress,
             )  # fmt: skip
-            accuracy = self._make_accuracy(classes).fit(
-                labeled_proba, codes, rows.weights
+            teacher_accuracy = self._make_accuracy(classes).fit(
+                of_teacher[0], codes, rows.weights
             )
+            labeled_proba, pool_proba, accuracy = self._choose_labels(
+                rows, of_teacher, teacher_accuracy, codes, classes, folds, seed,
+                progress,
+            )  # fmt: skip
             knowledge = self._gather_knowledge(
                 rows, codes, teacher, labeled_proba, pool_proba, accuracy
             )
@@ -266,7 +276,8 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
             self.classes_ = classes
             self.teacher_ = teacher
-            self.teacher_accuracy_ = accuracy
+            self.teacher_accuracy_ = teacher_accuracy
+            self.label_accuracy_ = accuracy
             self.student_ = student
             self.history_ = student.history_
             self.n_epochs_ = student.n_epochs_
@@ -403,6 +414,24 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         """Return the statistics to fit on held-out rows."""
         return TeacherAccuracy()
 
+    def _choose_labels(
+        self,
+        rows: FitRows,
+        of_teacher: Sequence[NDArray[np.float32]],
+        teacher_accuracy: TeacherAccuracy,
+        codes: NDArray[np.intp],
+        classes: NDArray[Any],
+        folds: Folds,
+        seed: int,
+        progress: Progress,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], TeacherAccuracy]:
+        """Return labels of labeled and pool rows, and how often they are right.
+
+        Here they are the teacher's own, ``of_teacher``.
+        """
+        labeled_proba, pool_proba = of_teacher
+        return labeled_proba, pool_proba, teacher_accuracy
+
     def _make_objective(self, knowledge: Knowledge) -> Objective:
         """Return the loss per row, and what it takes beside logits and labels."""
         raise NotImplementedError
@@ -476,8 +505,8 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         keeps_teacher: bool,
         given: Any,
         given_beside: Any,
-        groups: Any,
-        rng: np.random.RandomState,
+        folds: Folds,
+        seed: int,
         progress: Progress,
     ) -> tuple[Any, NDArray[np.float32], NDArray[np.float32]]:
         """Return the teacher and its probabilities of labeled and pool rows."""
@@ -485,7 +514,6 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         columns = self.teacher.classes_ if keeps_teacher else classes
         given, given_beside = _align_given(rows, columns, classes, given, given_beside)
         teacher = self.teacher
-        seed = int(rng.randint(np.iinfo(np.int32).max))
         if teacher is None:
             teacher = default_teacher(rows.X, seed)
         elif not keeps_teacher and self.random_state is not None:
@@ -502,8 +530,15 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 progress=progress,
             )
         else:
-            labeled_proba = self._out_of_fold(
-                teacher, rows, classes, groups, seed, memory, progress
+            labeled_proba, _ = memory.cache(cross_fit, ignore=["n_jobs", "progress"])(
+                teacher,
+                rows.X_labeled,
+                rows.labels,
+                folds(),
+                classes,
+                rows.weights,
+                n_jobs=self.n_jobs,
+                progress=progress,
             )
         parts = [
             (rows.unlabeled_rows, None if given is None else given[rows.unlabeled_at]),
@@ -535,28 +570,14 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             warn_if_memorized(labeled_proba, pool_proba)
         return teacher, labeled_proba, pool_proba
 
-    def _out_of_fold(
-        self,
-        teacher: Any,
-        rows: FitRows,
-        classes: NDArray[Any],
-        groups: Any,
-        seed: int,
-        memory: Memory,
-        progress: Progress,
-    ) -> NDArray[np.float32]:
-        """Return what teachers say of labeled rows that they did not learn from."""
+    def _plan_folds(self, rows: FitRows, groups: Any, seed: int) -> Folds:
+        """Return what makes the folds: when asked, since not every fit needs them.
+
+        They are made once, since ``cv`` may be a generator.
+        """
         groups = None if groups is None else np.asarray(groups)[rows.labeled_at]
-        folds = make_folds(self.cv, rows.X_labeled, rows.labels, groups, seed)
-        return memory.cache(cross_fit, ignore=["n_jobs", "progress"])(
-            teacher,
-            rows.X_labeled,
-            rows.labels,
-            folds,
-            classes,
-            rows.weights,
-            n_jobs=self.n_jobs,
-            progress=progress,
+        return cache(
+            partial(make_folds, self.cv, rows.X_labeled, rows.labels, groups, seed)
         )
 
     def _gather_knowledge(

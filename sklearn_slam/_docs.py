@@ -18,6 +18,7 @@ KINDS = {
     "top_k": '{"auto"} or int',
     "top_k_accuracy": "float",
     "normalize": "bool",
+    "peers": '{"auto"} or bool',
     "labeled_weight": '{"auto"} or float',
     "calibrate": "bool",
     "cv": "int, splitter or iterable",
@@ -50,6 +51,9 @@ student_ : classifier
     The fitted student, which predicts without the teacher.
 teacher_accuracy_ : TeacherAccuracy
     How often the teacher is right, as functions of its margin.
+label_accuracy_ : TeacherAccuracy
+    The same of the labels that the student learned: the teacher's, or with peers the
+    combined ones.
 history_ : list of dict
     What was recorded of each epoch.
 n_epochs_ : int

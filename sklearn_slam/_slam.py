@@ -4,17 +4,39 @@ from __future__ import annotations
 
 import numbers
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_memory
 from torch import Tensor
 
-from sklearn_slam._base import BaseDistiller, Knowledge, Objective, is_real
+from sklearn_slam._base import BaseDistiller, Folds, Knowledge, Objective, is_real
+from sklearn_slam._fit_rows import FitRows
 from sklearn_slam._losses import ClosedForm, mixing_gradient
-from sklearn_slam._soft_labels import margins, top_k_mask
+from sklearn_slam._progress import Progress
+from sklearn_slam._soft_labels import (
+    combined,
+    combining_exponents,
+    margins,
+    top_k_mask,
+)
+from sklearn_slam._teacher import cross_fit
 from sklearn_slam._teacher_accuracy import TeacherAccuracy, consistent_mixing
+from sklearn_slam.students import MLPStudent, as_student
+
+MIN_LABELED_FOR_PEERS = 100
+"""Labeled rows from which on peers="auto" asks peers; how much they count is read
+off these rows, and fewer tell little."""
+
+PEER: dict[str, Any] = {
+    "hidden_layer_sizes": (128, 128),
+    "dropout": 0.3,
+    "lr": 3e-3,
+    "max_epochs": 80,
+}
+"""A peer sees few rows and is trained in less time than a student."""
 
 
 @ClosedForm
@@ -60,7 +82,7 @@ class SLaMDistiller(BaseDistiller):
         Probability that the teacher's top class is right: isotonic regression on
         the teacher's margin, a constant in (0, 1], or a function from margins of
         shape (n_rows,) to probabilities. 1 is plain distillation.
-    alpha_min : float, default=0.75
+    alpha_min : float, default=0.9
         Lower bound on alpha, in [0, 1].
     top_k : {"auto"} or int, default="auto"
         The true class is assumed to be among the teacher's k most likely: a number
@@ -71,6 +93,12 @@ class SLaMDistiller(BaseDistiller):
     normalize : bool, default=False
         Whether ``1 - alpha`` is divided by ``k - 1`` in the mixture (definition) or
         not (Remark B.1, the form of the paper's experiments).
+    peers : {"auto"} or bool, default="auto"
+        Whether small networks, cross-fitted on the labeled rows, label the pool
+        beside the teacher. The labels are then combined: the normalized product of
+        powers of both probabilities, with the exponents that minimize the log-loss
+        on labeled rows. "auto" asks them where ``alpha`` is "isotonic" (a given alpha
+        speaks of the teacher's own labels), from 100 labeled rows on.
     teacher_temperature : {"auto"} or float, default="auto"
         Sharpening of the teacher's labels: 1 leaves them, 0 makes them hard.
         "auto" is 0.7 times the temperature that calibrates the teacher.
@@ -82,7 +110,8 @@ class SLaMDistiller(BaseDistiller):
         by the temperature at which it agrees best with the calibrated teacher on
         the pool. Predicted classes stay the same.
     cv : int, splitter or iterable, default=5
-        Folds for out-of-fold predictions of a teacher that arrives unfitted.
+        Folds for out-of-fold predictions of a teacher that arrives unfitted, and of
+        its peers.
     unlabeled_label : object, default=None
         A label that marks unlabeled rows, such as -1, beside missing values.
     max_epochs : int or "auto", default="auto"
@@ -99,7 +128,7 @@ class SLaMDistiller(BaseDistiller):
     device : str, default=None
         Device of torch, such as "cuda"; None is the CPU.
     n_jobs : int, default=None
-        Folds of an unfitted teacher that are fitted at once.
+        Folds of an unfitted teacher, or of its peers, that are fitted at once.
     memory : str, joblib.Memory or None, default=None
         Where the teacher's outputs are kept between fits.
     verbose : int, default=0
@@ -126,7 +155,11 @@ class SLaMDistiller(BaseDistiller):
         alone: a :class:`MLPStudent`, :class:`TorchStudent` or
         :class:`SkorchStudent`.
     teacher_accuracy_ : TeacherAccuracy
-        The fitted statistics: ``alpha`` and ``top_k`` as functions of the margin.
+        How often the teacher is right: ``alpha`` and ``top_k`` as functions of its
+        margin.
+    label_accuracy_ : TeacherAccuracy
+        The same of the labels that the student learned: the teacher's, or with
+        peers the combined ones, and their margin.
     history_ : list of dict
         What was recorded of each epoch, losses among it;
         ``pandas.DataFrame(slam.history_)`` is a frame of it.
@@ -180,10 +213,11 @@ class SLaMDistiller(BaseDistiller):
         student: Any = None,
         *,
         alpha: Literal["isotonic"] | float | Callable[[Any], Any] = "isotonic",
-        alpha_min: float = 0.75,
+        alpha_min: float = 0.9,
         top_k: Literal["auto"] | int = "auto",
         top_k_accuracy: float = 0.9,
         normalize: bool = False,
+        peers: bool | Literal["auto"] = "auto",
         teacher_temperature: float | Literal["auto"] = "auto",
         labeled_weight: float | Literal["auto"] = "auto",
         calibrate: bool = True,
@@ -224,6 +258,7 @@ class SLaMDistiller(BaseDistiller):
         self.top_k = top_k
         self.top_k_accuracy = top_k_accuracy
         self.normalize = normalize
+        self.peers = peers
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -244,6 +279,10 @@ class SLaMDistiller(BaseDistiller):
             raise ValueError(
                 f"normalize must be True or False, got {self.normalize!r}."
             )
+        if self.peers not in ("auto", True, False):
+            raise ValueError(
+                f"peers must be 'auto', True or False, got {self.peers!r}."
+            )
         if isinstance(self.top_k, str) and self.top_k == "auto":
             return
         if not isinstance(self.top_k, numbers.Integral) or self.top_k < 2:
@@ -260,6 +299,57 @@ class SLaMDistiller(BaseDistiller):
         return TeacherAccuracy(
             alpha=self.alpha, top_k=self.top_k, top_k_accuracy=self.top_k_accuracy
         )
+
+    def _asks_peers(self, codes: NDArray[np.intp]) -> bool:
+        """Tell whether small networks label the pool beside the teacher."""
+        if self.peers != "auto":
+            return bool(self.peers)
+        # Each fold must hold two classes to learn from.
+        *_, second, _ = np.sort(np.bincount(codes))
+        enough = len(codes) >= MIN_LABELED_FOR_PEERS and second >= 2
+        return enough and self.alpha == "isotonic"
+
+    def _choose_labels(
+        self,
+        rows: FitRows,
+        of_teacher: Sequence[NDArray[np.float32]],
+        teacher_accuracy: TeacherAccuracy,
+        codes: NDArray[np.intp],
+        classes: NDArray[Any],
+        folds: Folds,
+        seed: int,
+        progress: Progress,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], TeacherAccuracy]:
+        """Return the teacher's labels, combined with those of its peers."""
+        if not self._asks_peers(codes):
+            return super()._choose_labels(
+                rows, of_teacher, teacher_accuracy, codes, classes, folds, seed,
+                progress,
+            )  # fmt: skip
+        peer = MLPStudent(
+            **PEER,
+            preprocessor=as_student(self.student).preprocessor,
+            device=self.device,
+            random_state=seed,
+        )
+        memory = check_memory(self.memory)
+        of_peers = memory.cache(cross_fit, ignore=["n_jobs", "progress"])(
+            peer,
+            rows.X_labeled,
+            rows.labels,
+            folds(),
+            classes,
+            rows.weights,
+            n_jobs=self.n_jobs,
+            progress=progress,
+            others=rows.pool,
+            name="peers",
+        )
+        labeled, pool = zip(of_teacher, of_peers, strict=True)
+        exponents = combining_exponents(labeled, codes, rows.weights)
+        of_labeled, of_pool = combined(labeled, exponents), combined(pool, exponents)
+        accuracy = self._make_accuracy(classes).fit(of_labeled, codes, rows.weights)
+        return of_labeled, of_pool, accuracy
 
     def _make_objective(self, knowledge: Knowledge) -> Objective:
         pool_proba, accuracy = knowledge.pool_proba, knowledge.accuracy

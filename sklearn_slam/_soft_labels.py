@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import logsumexp, softmax
 
 from sklearn_slam._rows import CHUNK_ROWS
 
@@ -162,3 +163,72 @@ def calibrating_temperature(
 
     found = minimize_scalar(log_loss, bounds=np.log(TEMPERATURE_BOUNDS))
     return float(np.exp(found.x))
+
+
+def combining_exponents(
+    probas: Sequence[NDArray[np.floating]],
+    y: NDArray[np.intp],
+    sample_weight: NDArray[np.floating] | None = None,
+) -> NDArray[np.float64]:
+    """Return the exponents that minimize the log-loss of combined labels.
+
+    Parameters
+    ----------
+    probas : sequence of ndarray of shape (n_rows, n_classes)
+        What each source says of rows that it did not learn from.
+    y : ndarray of int, shape (n_rows,)
+        Index of the true class.
+    sample_weight : ndarray of shape (n_rows,), default=None
+
+    Returns
+    -------
+    exponents : ndarray of shape (n_sources,)
+        In [0, 10], as of :func:`combined`; one source gets the inverse of its
+        calibrating temperature.
+    """
+    logs = [np.log(smoothed(proba.astype(np.float64))) for proba in probas]
+    of_true = [np.take_along_axis(log, y[:, None], axis=1)[:, 0] for log in logs]
+    weights = np.ones(len(y)) if sample_weight is None else sample_weight
+    weights = weights / weights.sum()
+
+    def log_loss(exponents: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        total = sum(a * log for a, log in zip(exponents, logs, strict=True))
+        losses = logsumexp(total, axis=1) - sum(
+            a * log for a, log in zip(exponents, of_true, strict=True)
+        )
+        said = softmax(total, axis=1)
+        slopes = [
+            weights @ ((said * log).sum(axis=1) - at_true)
+            for log, at_true in zip(logs, of_true, strict=True)
+        ]
+        return float(weights @ losses), np.array(slopes)
+
+    start = np.full(len(logs), 1.0 / len(logs))
+    bounds = [(0.0, 1.0 / TEMPERATURE_BOUNDS[0])] * len(logs)
+    return minimize(log_loss, start, jac=True, bounds=bounds).x
+
+
+def combined(
+    probas: Sequence[NDArray[np.floating]], exponents: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Return the normalized product of powers of each source's probabilities.
+
+    Parameters
+    ----------
+    probas : sequence of ndarray of shape (n_rows, n_classes)
+    exponents : ndarray of shape (n_sources,)
+        How much each source counts; 0 leaves it out.
+
+    Returns
+    -------
+    proba : ndarray of float32, shape (n_rows, n_classes)
+        Positive: no source can exclude a class alone.
+    """
+    proba = np.empty(probas[0].shape, dtype=np.float32)
+    for rows in _chunks(proba):
+        total = sum(
+            a * np.log(smoothed(source[rows].astype(np.float64)))
+            for a, source in zip(exponents, probas, strict=True)
+        )
+        proba[rows] = softmax(total, axis=1)
+    return proba

@@ -360,7 +360,7 @@ def fit_teacher(
 
 
 def cross_fit(
-    teacher: Any,
+    model: Any,
     X: Any,
     y: NDArray[Any],
     folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]],
@@ -368,12 +368,15 @@ def cross_fit(
     sample_weight: NDArray[Any] | None,
     n_jobs: int | None,
     progress: Progress,
-) -> NDArray[np.float32]:
-    """Return out-of-fold probabilities: what a teacher says of rows new to it.
+    *,
+    others: Rows | None = None,
+    name: str = "teacher",
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return out-of-fold probabilities: what a model says of rows new to it.
 
     Parameters
     ----------
-    teacher : classifier
+    model : classifier
         Cloned and fitted on each fold's training rows.
     X : table of shape (n_labeled, n_features)
     y : ndarray of shape (n_labeled,)
@@ -387,37 +390,50 @@ def cross_fit(
         Folds fitted at once.
     progress : Progress
         Told of each fold.
+    others : Rows, default=None
+        Rows that are in no fold.
+    name : str, default="teacher"
+        What the model is called where progress is shown.
 
     Returns
     -------
     proba : ndarray of float32, shape (n_labeled, n_classes)
         Averaged where a row is in several test parts.
+    others_proba : ndarray of float32, shape (n_others, n_classes)
+        Averaged over the models of the folds.
     """
+    others = Rows(()) if others is None else others
 
-    def fit_predict(train: Any, test: Any) -> NDArray[np.float32]:
+    def fit_predict(train: Any, test: Any) -> list[NDArray[np.float32]]:
         weights = None if sample_weight is None else sample_weight[train]
-        fitted = fit_teacher(teacher, take_rows(X, train), y[train], weights)
+        fitted = fit_teacher(model, take_rows(X, train), y[train], weights)
         check_predicts_proba(fitted)
-        proba = fitted.predict_proba(take_rows(X, test))
-        return align(proba, len(test), fitted.classes_, classes)
+        parts = Rows(((X, test),)), others
+        return [_predict(fitted, rows, classes, Progress()) for rows in parts]
 
+    # A fold at a time: the other rows may be many.
     probas = Parallel(n_jobs=n_jobs, return_as="generator")(
         delayed(fit_predict)(train, test) for train, test in folds
     )
     total = np.zeros((X.shape[0], len(classes)), dtype=np.float32)
+    total_others = np.zeros((len(others), len(classes)), dtype=np.float32)
     times = np.zeros(X.shape[0], dtype=np.float32)
-    with progress.part("cross-fit teacher", "fold", len(folds)) as part:
+    with progress.part(f"cross-fit {name}", "fold", len(folds)) as part:
         for _, test in folds:
             part.begin()
-            total[test] += next(probas)
+            of_test, of_others = next(probas)
+            total[test] += of_test
+            total_others += of_others
             times[test] += 1
             part.end()
     if (times == 0).any():
         raise ValueError(
             f"cv leaves {int((times == 0).sum())} labeled rows out of every test "
-            "part; each must be predicted by a teacher that did not learn from it."
+            "part; each must be predicted by a model that did not learn from it."
         )
-    return np.divide(total, times[:, None], dtype=np.float32)
+    total /= times[:, None]
+    total_others /= len(folds)
+    return total, total_others
 
 
 def make_folds(
@@ -444,7 +460,7 @@ def make_folds(
                 f"cv={n_folds} folds were asked for, but no class has more than "
                 f"{most} labeled rows; {most} folds are used.",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
         cv = StratifiedKFold(
             min(n_folds, most), shuffle=True, random_state=random_state
