@@ -17,6 +17,7 @@ import itertools
 import time
 import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,8 @@ LABELED, SEEDS, STEPS, BATCH_SIZE = (250, 1_000, 4_000), 5, 1_500, 256
 LABELED_WEIGHT = 0.1
 """The share of the loss that labeled rows carry in the matched table."""
 
-MIXED = {"alpha": "isotonic", "alpha_min": 0.75, "teacher_temperature": "auto"}
+MIXED = {"alpha": "isotonic", "teacher_temperature": "auto"}
+UNMIXED = {"alpha": 1.0, "teacher_temperature": 1.0, "peers": True}
 METHODS = {
     "plain soft": (PlainDistiller, {}),
     "plain hard": (PlainDistiller, {"teacher_temperature": 0.0}),
@@ -61,6 +63,8 @@ METHODS = {
     "VID": (VIDDistiller, {}),
     "forward": (ForwardCorrectionDistiller, {}),
     "semiparametric": (SemiparametricDistiller, {}),
+    "plain soft, peers": (SLaMDistiller, UNMIXED),
+    "SLaM, no peers": (SLaMDistiller, {"peers": False}),
     "SLaM": (SLaMDistiller, {}),
     "SLaM, weighted": (WeightedDistiller, MIXED),
     "SLaM, VID": (VIDDistiller, MIXED),
@@ -133,13 +137,18 @@ def fit_self_training(kind, student, X, y, X_pool):
     return make_pipeline(numbers, training)
 
 
-def fit_distiller(kind, method, student, teacher, rows, outputs, seed):
-    """Return a distiller, given the outputs of its fitted teacher."""
+def fit_distiller(kind, method, student, teacher, rows, outputs, seed, memory):
+    """Return a distiller, given the outputs of its fitted teacher.
+
+    What ``memory`` keeps are the outputs of peers, the same for all methods with any.
+    """
     distiller, params = METHODS[method]
     if kind == "matched":
         params = {**params, "labeled_weight": LABELED_WEIGHT}
     X, y, X_pool = rows
-    model = distiller(FrozenEstimator(teacher), student, random_state=seed, **params)
+    model = distiller(
+        FrozenEstimator(teacher), student, random_state=seed, memory=memory, **params
+    )
     return model.fit(X, y, X_unlabeled=X_pool, **outputs)
 
 
@@ -167,7 +176,7 @@ def run_cell(data, teacher_name, n_labeled, seed, wanted, options):
     }
     of_teacher = tested(teacher)
     teacher_seconds = time.perf_counter() - start
-    rows = []
+    rows, memory = [], TemporaryDirectory()
     for kind, method in wanted:
         start = time.perf_counter()
         student = make_student(kind, len(pool)).set_params(random_state=seed)
@@ -180,7 +189,9 @@ def run_cell(data, teacher_name, n_labeled, seed, wanted, options):
         else:
             of_fit = (X, y, X_pool)
             proba = tested(
-                fit_distiller(kind, method, student, teacher, of_fit, outputs, seed)
+                fit_distiller(
+                    kind, method, student, teacher, of_fit, outputs, seed, memory.name
+                )
             )
         seconds = time.perf_counter() - start
         key = (kind, data, teacher_name, n_labeled, seed, method)
@@ -189,6 +200,7 @@ def run_cell(data, teacher_name, n_labeled, seed, wanted, options):
             | measure(proba, table.y_test, of_teacher)
             | {"seconds": teacher_seconds if method == "teacher" else seconds}
         )
+    memory.cleanup()
     return rows
 
 

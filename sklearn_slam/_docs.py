@@ -14,7 +14,7 @@ AS_IN_SLAM = """\
 KINDS = {
     "teacher": "classifier",
     "student": "object",
-    "alpha_min": "float",
+    "alpha_min": '{"auto"} or float',
     "top_k": '{"auto"} or int',
     "top_k_accuracy": "float",
     "normalize": "bool",

@@ -26,6 +26,10 @@ from sklearn_slam._teacher import cross_fit
 from sklearn_slam._teacher_accuracy import TeacherAccuracy, consistent_mixing
 from sklearn_slam.students import MLPStudent, as_student
 
+AUTO_ALPHA_MIN = 0.9
+"""Lower bound on an estimated alpha. Lower ones win no accuracy that can be told from
+noise on tables, and cost log-loss."""
+
 MIN_LABELED_FOR_PEERS = 100
 """Labeled rows from which on peers="auto" asks peers; how much they count is read
 off these rows, and fewer tell little."""
@@ -82,8 +86,9 @@ class SLaMDistiller(BaseDistiller):
         Probability that the teacher's top class is right: isotonic regression on
         the teacher's margin, a constant in (0, 1], or a function from margins of
         shape (n_rows,) to probabilities. 1 is plain distillation.
-    alpha_min : float, default=0.9
-        Lower bound on alpha, in [0, 1].
+    alpha_min : {"auto"} or float, default="auto"
+        Lower bound on alpha, in [0, 1]. "auto" is 0.9 where alpha is estimated, and
+        leaves a given alpha as far as mixing allows.
     top_k : {"auto"} or int, default="auto"
         The true class is assumed to be among the teacher's k most likely: a number
         of at least 2, or, row by row, the least that reaches ``top_k_accuracy``.
@@ -213,7 +218,7 @@ class SLaMDistiller(BaseDistiller):
         student: Any = None,
         *,
         alpha: Literal["isotonic"] | float | Callable[[Any], Any] = "isotonic",
-        alpha_min: float = 0.9,
+        alpha_min: float | Literal["auto"] = "auto",
         top_k: Literal["auto"] | int = "auto",
         top_k_accuracy: float = 0.9,
         normalize: bool = False,
@@ -269,8 +274,10 @@ class SLaMDistiller(BaseDistiller):
                 "alpha must be 'isotonic', a number in (0, 1] or a function of the "
                 f"margin, got {alpha!r}."
             )
-        if not is_real(self.alpha_min, 0, 1):
-            raise ValueError(f"alpha_min must lie in [0, 1], got {self.alpha_min!r}.")
+        if self.alpha_min != "auto" and not is_real(self.alpha_min, 0, 1):
+            raise ValueError(
+                f"alpha_min must be 'auto' or lie in [0, 1], got {self.alpha_min!r}."
+            )
         if not is_real(self.top_k_accuracy, 0, 1) or self.top_k_accuracy == 0:
             raise ValueError(
                 f"top_k_accuracy must lie in (0, 1], got {self.top_k_accuracy!r}."
@@ -355,15 +362,18 @@ class SLaMDistiller(BaseDistiller):
         pool_proba, accuracy = knowledge.pool_proba, knowledge.accuracy
         margin = margins(pool_proba)
         wanted = accuracy.alpha(margin)
+        alpha_min = self.alpha_min
+        if alpha_min == "auto":
+            alpha_min = AUTO_ALPHA_MIN if self.alpha == "isotonic" else 0.0
         right = np.average(accuracy.hits_, weights=accuracy.sample_weight_)
         if self.alpha == "isotonic" and not self.normalize and right < 0.5:
             # The unnormalized mixture follows the teacher only while alpha > 1/2;
-            # raised to alpha_min everywhere, it would say nothing of this teacher.
+            # raised to alpha_min everywhere, it would say nothing of these labels.
             warnings.warn(
-                f"The teacher is right on {right:.0%} of the labeled rows that it did "
-                "not learn from; mixing without normalization asks for at least half, "
-                "so its labels are learned unmixed (alpha = 1). normalize=True mixes "
-                "them all the same.",
+                f"The labels to learn are right on {right:.0%} of the labeled rows, by "
+                "models that did not learn from these; mixing without normalization "
+                "asks for at least half, so they are learned unmixed (alpha = 1). "
+                "normalize=True mixes them all the same.",
                 UserWarning,
                 stacklevel=4,
             )
@@ -372,13 +382,13 @@ class SLaMDistiller(BaseDistiller):
             wanted,
             accuracy.top_k(margin),
             n_classes=accuracy.n_classes_,
-            alpha_min=self.alpha_min,
+            alpha_min=alpha_min,
             normalize=self.normalize,
         )
         if isinstance(self.alpha, numbers.Real) and (alpha > wanted).any():
             warnings.warn(
                 f"alpha={self.alpha} is raised to {alpha.max():.3g}: alpha_min is "
-                f"{self.alpha_min}, and mixing needs alpha above "
+                f"{self.alpha_min!r}, and mixing needs alpha above "
                 f"{'1 / k' if self.normalize else '1 / 2'}.",
                 UserWarning,
                 stacklevel=4,

@@ -81,7 +81,7 @@ def test_teacher_accuracy_of_a_distiller(table, teacher):
     assert display.figure_ is display.ax_.figure
 
 
-@pytest.mark.filterwarnings("ignore:The teacher is right on")
+@pytest.mark.filterwarnings("ignore:The labels to learn are right on")
 def test_teacher_accuracy_from_predictions_is_that_of_the_distiller(table):
     X, y, pool = table
     names = np.array(["a", "b", "c"])[y]
@@ -289,7 +289,7 @@ def test_fitted_teacher_and_weights(table):
     assert report.loc["teacher", "log_loss"] == pytest.approx(loss)
 
 
-@pytest.mark.filterwarnings("ignore:The teacher is right on")
+@pytest.mark.filterwarnings("ignore:The labels to learn are right on")
 def test_given_probabilities_are_asked_for_again(table):
     X, y, pool = table
     given = {
@@ -357,7 +357,7 @@ def test_report_on_frames(frame):
     assert report[QUALITY].notna().all(axis=None)
 
 
-@pytest.mark.filterwarnings("ignore:The teacher is right on")
+@pytest.mark.filterwarnings("ignore:The labels to learn are right on")
 def test_a_teacher_that_cannot_be_pickled_has_no_size(table):
     X, y, pool = table
     teacher = CallableTeacher(lambda rows: np.full((len(rows), 3), 1 / 3), [0, 1, 2])

@@ -94,6 +94,7 @@ class TestCallbacks:
         recorder = Recorder()
         model = Distiller(teacher, max_epochs=4, cv=3, random_state=0)
         model.set_callbacks(recorder).fit(X, y, X_unlabeled=pool)
+        peers = [*["fold"] * 3, "cross-fit peers"] * (Distiller is SLaMDistiller)
         assert recorder.events == [
             *["fold"] * 3,
             "cross-fit teacher",
@@ -101,6 +102,7 @@ class TestCallbacks:
             "fit teacher",
             "chunk",
             "ask teacher",
+            *peers,
             *["epoch"] * model.n_epochs_,
             "train student",
             "fit",

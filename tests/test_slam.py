@@ -54,7 +54,7 @@ def quick(teacher=None, student=SmallNet, **params):
 
 
 mostly_wrong_teacher = pytest.mark.filterwarnings(
-    "ignore:The teacher is right on:UserWarning"
+    "ignore:The labels to learn are right on:UserWarning"
 )
 
 CHECKED = [
@@ -210,7 +210,8 @@ def test_zero_weights_leave_rows_out(table):
     teacher = CallableTeacher(lambda rows: np.full((len(rows), 3), 1 / 3), [0, 1, 2])
     wrong = np.where(weights > 0, y, (y + 1) % 3)
     fits = [
-        quick(teacher, normalize=True).fit(
+        # Without peers: labels decide folds, and so what peers see of the others.
+        quick(teacher, normalize=True, peers=False).fit(
             X, labels, X_unlabeled=pool, sample_weight=weights
         )
         for labels in (y, wrong)
@@ -272,7 +273,7 @@ def test_a_fitted_teacher_survives_clone_and_search(table):
     assert_array_equal(search.best_estimator_.teacher_.predict(X), teacher.predict(X))
     with pytest.raises(ValueError, match="the teacher is fitted"):
         slam.set_params(alpha_min=0.9, teacher__n_estimators=7)
-    assert slam.alpha_min == 0.75
+    assert slam.alpha_min == "auto"
     assert teacher.n_estimators == 5
     pipeline = make_pipeline(StandardScaler(), slam)
     assert clone(pipeline)[-1].teacher is teacher
@@ -499,7 +500,8 @@ def test_real_teachers(frame, name):
         ({"alpha": 0}, "alpha must be"),
         ({"alpha": 1.5}, "alpha must be"),
         ({"alpha": "linear"}, "alpha must be"),
-        ({"alpha_min": -0.1}, "alpha_min must lie"),
+        ({"alpha_min": -0.1}, "alpha_min must be 'auto' or lie"),
+        ({"peers": "some"}, "peers must be 'auto', True or False"),
         ({"top_k": 1}, "top_k must be"),
         ({"top_k": 4}, "top_k=4 exceeds the number of classes, 3"),
         ({"top_k_accuracy": 0}, "top_k_accuracy must lie"),
@@ -643,10 +645,11 @@ def test_teacher_that_is_mostly_wrong_is_learned_unmixed(table):
     wrong = np.eye(3)[(y + 1) % 3] * 0.8 + 0.2 / 3
     of_pool = noise.dirichlet(np.ones(3), len(pool))
     given = {"teacher_proba": wrong, "teacher_proba_unlabeled": of_pool}
+    isotonic = quick(GaussianNB(), peers=False)
     with pytest.warns(UserWarning, match="right on 0% of the labeled rows"):
-        isotonic = quick(GaussianNB()).fit(X, y, X_unlabeled=pool, **given)
+        isotonic.fit(X, y, X_unlabeled=pool, **given)
     plain = quick(GaussianNB(), alpha=1.0).fit(X, y, X_unlabeled=pool, **given)
     assert_array_equal(isotonic.predict_proba(X), plain.predict_proba(X))
-    normalized = quick(GaussianNB(), normalize=True)
+    normalized = quick(GaussianNB(), normalize=True, peers=False)
     normalized.fit(X, y, X_unlabeled=pool, **given)  # warnings are errors here
     assert not np.array_equal(normalized.predict_proba(X), plain.predict_proba(X))

@@ -6,6 +6,8 @@ from sklearn_slam import _soft_labels
 from sklearn_slam._soft_labels import (
     TEMPERATURE_BOUNDS,
     calibrating_temperature,
+    combined,
+    combining_exponents,
     margins,
     temper,
     top_k_mask,
@@ -149,3 +151,40 @@ def test_calibration_weighs_rows_like_repeated_ones():
     weighted = calibrating_temperature(proba, y, times)
     repeated = calibrating_temperature(proba.repeat(times, axis=0), y.repeat(times))
     assert_allclose(weighted, repeated, rtol=1e-3)
+
+
+@pytest.mark.usefixtures("chunks")
+def test_combined_labels_of_one_source_are_its_own():
+    proba = draw()
+    assert_allclose(combined([proba], [1.0]), proba, atol=2e-3)
+    assert combined([proba], [1.0]).dtype == np.float32
+    others = draw(seed=1)
+    assert_allclose(
+        combined([proba, others], [0.7, 0.0]), combined([proba], [0.7]), atol=1e-6
+    )
+    both = combined([proba, others], [0.7, 0.4])
+    assert_allclose(both.sum(axis=1), 1, atol=1e-6)
+    assert_allclose(both, combined([others, proba], [0.4, 0.7]), atol=1e-6)
+
+
+def test_exponent_of_one_source_is_its_inverse_temperature():
+    proba = draw(n_rows=2_000, n_classes=5)
+    y = sample(temper(proba, 2.0), np.random.RandomState(0))
+    (exponent,) = combining_exponents([proba], y)
+    assert exponent == pytest.approx(1 / calibrating_temperature(proba, y), rel=0.01)
+    repeated = np.repeat(np.arange(2_000), 1 + (y == 0))
+    weights = 1.0 + (y == 0)
+    assert_allclose(
+        combining_exponents([proba], y, weights),
+        combining_exponents([proba[repeated]], y[repeated]),
+        rtol=1e-3,
+    )
+
+
+def test_sources_count_by_what_they_say_of_the_labels():
+    rng = np.random.RandomState(0)
+    told, noise = draw(n_rows=4_000), draw(n_rows=4_000, seed=1)
+    y = sample(told, rng)
+    exponents = combining_exponents([told, noise], y)
+    # The truth itself: exponents 1 and 0, with standard errors of about .02.
+    assert_allclose(exponents, [1.0, 0.0], atol=0.1)
