@@ -89,7 +89,7 @@ print(f"accuracy on fresh rows       {search.score(X_test, y_test):.1%}")
 print(f"{near.sum()} of {near.size} candidates lie within a standard error of the best")
 
 # %%
-# ``alpha_min=1`` is plain distillation. Each candidate is tested on the labeled rows
+# ``alpha_min=1`` leaves mixing out. Each candidate is tested on the labeled rows
 # only, here 300, so that a difference of a point is three rows: where candidates are
 # that close, the grid cannot tell them apart. And the score of the best one is too good
 # by the choice itself; only the rows kept apart say what it is worth.

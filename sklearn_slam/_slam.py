@@ -183,9 +183,14 @@ class SLaMDistiller(BaseDistiller):
     is the cross-entropy of y and ``alpha f + (1 - alpha) (1 - f) top(y; k)``,
     divided by ``k - 1`` in the second term if ``normalize``. alpha and k are made
     consistent row by row: below 1 / k (normalized) or 1 / 2 the gradient would turn
-    away from the teacher's class. A teacher that is right on fewer than half of the
-    labeled rows new to it is learned unmixed, with a warning, if ``alpha`` is
-    "isotonic" and ``normalize`` False.
+    away from the teacher's class. Labels that are right on fewer than half of the
+    labeled rows are learned unmixed, with a warning, if ``alpha`` is "isotonic" and
+    ``normalize`` False.
+
+    Peers go beyond the paper: y is then a logarithmic opinion pool of the teacher and
+    of networks that know the labeled rows only, each row judged by models that did not
+    learn from it. ``alpha=1.0, teacher_temperature=1.0`` is plain distillation, as in
+    :class:`PlainDistiller`.
 
     A frozen teacher behind a scaler in a Pipeline gets scaled rows. Give the
     preprocessing to the student instead:
@@ -195,6 +200,9 @@ class SLaMDistiller(BaseDistiller):
     ----------
     Kontonis, Iliopoulos, Trinh, Baykal, Menghani, Vee, "SLaM: Student-Label Mixing
     for Distillation with Unlabeled Examples", NeurIPS 2023, arXiv:2302.03806.
+
+    Genest, Zidek, "Combining Probability Distributions: A Critique and an Annotated
+    Bibliography", Statistical Science 1986 (logarithmic opinion pools).
 
     Examples
     --------
