@@ -530,7 +530,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 progress=progress,
             )
         else:
-            labeled_proba, _ = memory.cache(cross_fit, ignore=["n_jobs", "progress"])(
+            labeled_proba = memory.cache(cross_fit, ignore=["n_jobs", "progress"])(
                 teacher,
                 rows.X_labeled,
                 rows.labels,

@@ -15,6 +15,7 @@ from torch import Tensor
 from sklearn_slam._base import BaseDistiller, Folds, Knowledge, Objective, is_real
 from sklearn_slam._fit_rows import FitRows
 from sklearn_slam._losses import ClosedForm, mixing_gradient
+from sklearn_slam._peers import cross_fit_peers
 from sklearn_slam._progress import Progress
 from sklearn_slam._soft_labels import (
     combined,
@@ -22,9 +23,8 @@ from sklearn_slam._soft_labels import (
     margins,
     top_k_mask,
 )
-from sklearn_slam._teacher import cross_fit
 from sklearn_slam._teacher_accuracy import TeacherAccuracy, consistent_mixing
-from sklearn_slam.students import MLPStudent, as_student
+from sklearn_slam.students import as_student
 
 AUTO_ALPHA_MIN = 0.9
 """Lower bound on an estimated alpha. Lower ones win no accuracy that can be told from
@@ -33,14 +33,6 @@ noise on tables, and cost log-loss."""
 MIN_LABELED_FOR_PEERS = 100
 """Labeled rows from which on peers="auto" asks peers; how much they count is read
 off these rows, and fewer tell little."""
-
-PEER: dict[str, Any] = {
-    "hidden_layer_sizes": (128, 128),
-    "dropout": 0.3,
-    "lr": 3e-3,
-    "max_epochs": 80,
-}
-"""A peer sees few rows and is trained in less time than a student."""
 
 
 @ClosedForm
@@ -103,7 +95,9 @@ class SLaMDistiller(BaseDistiller):
         beside the teacher. The labels are then combined: the normalized product of
         powers of both probabilities, with the exponents that minimize the log-loss
         on labeled rows. "auto" asks them where ``alpha`` is "isotonic" (a given alpha
-        speaks of the teacher's own labels), from 100 labeled rows on.
+        speaks of the teacher's own labels), from 100 labeled rows on. They are networks
+        of the default kind on the student's own preprocessing; none are asked where
+        that learns from labels.
     teacher_temperature : {"auto"} or float, default="auto"
         Sharpening of the teacher's labels: 1 leaves them, 0 makes them hard.
         "auto" is 0.7 times the temperature that calibrates the teacher.
@@ -133,7 +127,7 @@ class SLaMDistiller(BaseDistiller):
     device : str, default=None
         Device of torch, such as "cuda"; None is the CPU.
     n_jobs : int, default=None
-        Folds of an unfitted teacher, or of its peers, that are fitted at once.
+        Folds of an unfitted teacher that are fitted at once.
     memory : str, joblib.Memory or None, default=None
         Where the teacher's outputs are kept between fits.
     verbose : int, default=0
@@ -294,7 +288,8 @@ class SLaMDistiller(BaseDistiller):
             raise ValueError(
                 f"normalize must be True or False, got {self.normalize!r}."
             )
-        if self.peers not in ("auto", True, False):
+        asks = isinstance(self.peers, str) and self.peers == "auto"
+        if not (asks or isinstance(self.peers, bool | np.bool_)):
             raise ValueError(
                 f"peers must be 'auto', True or False, got {self.peers!r}."
             )
@@ -315,12 +310,12 @@ class SLaMDistiller(BaseDistiller):
             alpha=self.alpha, top_k=self.top_k, top_k_accuracy=self.top_k_accuracy
         )
 
-    def _asks_peers(self, codes: NDArray[np.intp]) -> bool:
+    def _asks_peers(self, codes: NDArray[np.intp], n_classes: int) -> bool:
         """Tell whether small networks label the pool beside the teacher."""
         if self.peers != "auto":
             return bool(self.peers)
         # Each fold must hold two classes to learn from.
-        *_, second, _ = np.sort(np.bincount(codes))
+        *_, second, _ = np.sort(np.bincount(codes, minlength=n_classes))
         enough = len(codes) >= MIN_LABELED_FOR_PEERS and second >= 2
         return enough and self.alpha == "isotonic"
 
@@ -336,30 +331,25 @@ class SLaMDistiller(BaseDistiller):
         progress: Progress,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], TeacherAccuracy]:
         """Return the teacher's labels, combined with those of its peers."""
-        if not self._asks_peers(codes):
+        of_peers = None
+        if self._asks_peers(codes, len(classes)):
+            memory = check_memory(self.memory)
+            of_peers = memory.cache(cross_fit_peers, ignore=["progress"])(
+                as_student(self.student).preprocessor,
+                rows,
+                codes,
+                classes,
+                folds(),
+                *of_teacher,
+                device=self.device,
+                random_state=seed,
+                progress=progress,
+            )
+        if of_peers is None:
             return super()._choose_labels(
                 rows, of_teacher, teacher_accuracy, codes, classes, folds, seed,
                 progress,
             )  # fmt: skip
-        peer = MLPStudent(
-            **PEER,
-            preprocessor=as_student(self.student).preprocessor,
-            device=self.device,
-            random_state=seed,
-        )
-        memory = check_memory(self.memory)
-        of_peers = memory.cache(cross_fit, ignore=["n_jobs", "progress"])(
-            peer,
-            rows.X_labeled,
-            rows.labels,
-            folds(),
-            classes,
-            rows.weights,
-            n_jobs=self.n_jobs,
-            progress=progress,
-            others=rows.pool,
-            name="peers",
-        )
         labeled, pool = zip(of_teacher, of_peers, strict=True)
         exponents = combining_exponents(labeled, codes, rows.weights)
         of_labeled, of_pool = combined(labeled, exponents), combined(pool, exponents)

@@ -330,6 +330,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
     def _fit_preprocessing(self, lesson: Lesson, rng: np.random.RandomState) -> None:
         """Fit preprocessor and encoding, on labeled and pool rows alike."""
         some = (lesson.labeled + lesson.pool).sample(FIT_ROWS, rng)
+        self._preprocessed_by_labels = False
         if self.preprocessor is not None:
             try:
                 self.preprocessor_ = clone(self.preprocessor).fit(some)
@@ -340,6 +341,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
                 self.preprocessor_ = clone(self.preprocessor).fit(
                     table, self.classes_[lesson.y]
                 )
+                self._preprocessed_by_labels = True
         self._fit_encoding(some)
 
     def _preprocess(self, table: Any) -> Any:
@@ -381,11 +383,36 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         self, lesson: Lesson, classes: NDArray[Any], progress: Progress
     ) -> Self:
         """Fit preprocessing and network to what the student is to learn."""
+        rng = check_random_state(self.random_state)
+        source = self._encode_lesson(lesson, classes, rng)
+        self._learn(source, lesson, rng, progress)
+        if self._interrupted:
+            warnings.warn(
+                f"Training was interrupted in epoch {self.n_epochs_} of "
+                f"{self.net_.max_epochs}; the student keeps what it has learned so "
+                "far.",
+                UserWarning,
+                stacklevel=4,
+            )
+        return self
+
+    def _encode_lesson(
+        self, lesson: Lesson, classes: NDArray[Any], rng: np.random.RandomState
+    ) -> BatchSource:
+        """Fit the preprocessing; return the encoded rows, labeled ones first."""
         self.classes_ = classes
         self.temperature_ = 1.0
-        rng = check_random_state(self.random_state)
         self._fit_preprocessing(lesson, rng)
-        source = self._encode_rows(lesson.labeled + lesson.pool)
+        return self._encode_rows(lesson.labeled + lesson.pool)
+
+    def _learn(
+        self,
+        source: BatchSource,
+        lesson: Lesson,
+        rng: np.random.RandomState,
+        progress: Progress,
+    ) -> TrainingSet:
+        """Train a new network on encoded rows; return the rows it was trained on."""
         split = Split.of(lesson, self.early_stopping, rng)
         seed = int(rng.randint(np.iinfo(np.int32).max))
         with seeded(seed) as generator:
@@ -403,28 +430,24 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             held_out = rows(labeled=split.held_labeled, pool=split.held_pool)
             self._prepare_net(net, criterion, held_out if len(held_out) else None)
             net.initialize()
-            check_output(net, source, len(classes), proba_expected=self._returns_proba)
+            check_output(
+                net, source, len(self.classes_), proba_expected=self._returns_proba
+            )
             training = rows(labeled=split.labeled, pool=split.pool)
             if lesson.refresh is not None:
                 logits = partial(training.logits_at, net)
                 training.before_epoch = partial(lesson.refresh, logits, lesson.targets)
             self._train(net, training, progress)
-        if was_interrupted(net):
-            warnings.warn(
-                f"Training was interrupted in epoch {len(net.history)} of "
-                f"{net.max_epochs}; the student keeps what it has learned so far.",
-                UserWarning,
-                stacklevel=4,
-            )
         self.history_ = [
             {name: value for name, value in epoch.items() if name != "batches"}
             for epoch in net.history
         ]
         self.n_epochs_ = len(self.history_)
+        self._interrupted = was_interrupted(net)
         net.module_.eval()
         self._release_net(net)
         self.net_ = net
-        return self
+        return training
 
     def _train(self, net: NeuralNet, training: TrainingSet, progress: Progress) -> None:
         """Train an initialized net, and tell of each epoch."""

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from joblib import Memory, Parallel, delayed
+from joblib import Memory
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import mannwhitneyu
 from sklearn import get_config
@@ -22,6 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, check_cv
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, OrdinalEncoder
+from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from sklearn_slam._progress import Progress
@@ -360,7 +361,7 @@ def fit_teacher(
 
 
 def cross_fit(
-    model: Any,
+    teacher: Any,
     X: Any,
     y: NDArray[Any],
     folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]],
@@ -368,15 +369,12 @@ def cross_fit(
     sample_weight: NDArray[Any] | None,
     n_jobs: int | None,
     progress: Progress,
-    *,
-    others: Rows | None = None,
-    name: str = "teacher",
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return out-of-fold probabilities: what a model says of rows new to it.
+) -> NDArray[np.float32]:
+    """Return out-of-fold probabilities: what a teacher says of rows new to it.
 
     Parameters
     ----------
-    model : classifier
+    teacher : classifier
         Cloned and fitted on each fold's training rows.
     X : table of shape (n_labeled, n_features)
     y : ndarray of shape (n_labeled,)
@@ -390,50 +388,48 @@ def cross_fit(
         Folds fitted at once.
     progress : Progress
         Told of each fold.
-    others : Rows, default=None
-        Rows that are in no fold.
-    name : str, default="teacher"
-        What the model is called where progress is shown.
 
     Returns
     -------
     proba : ndarray of float32, shape (n_labeled, n_classes)
         Averaged where a row is in several test parts.
-    others_proba : ndarray of float32, shape (n_others, n_classes)
-        Averaged over the models of the folds.
     """
-    others = Rows(()) if others is None else others
+    check_folds_cover(folds, X.shape[0])
 
-    def fit_predict(train: Any, test: Any) -> list[NDArray[np.float32]]:
+    def fit_predict(train: Any, test: Any) -> NDArray[np.float32]:
         weights = None if sample_weight is None else sample_weight[train]
-        fitted = fit_teacher(model, take_rows(X, train), y[train], weights)
+        fitted = fit_teacher(teacher, take_rows(X, train), y[train], weights)
         check_predicts_proba(fitted)
-        parts = Rows(((X, test),)), others
-        return [_predict(fitted, rows, classes, Progress()) for rows in parts]
+        proba = fitted.predict_proba(take_rows(X, test))
+        return align(proba, len(test), fitted.classes_, classes)
 
-    # A fold at a time: the other rows may be many.
     probas = Parallel(n_jobs=n_jobs, return_as="generator")(
         delayed(fit_predict)(train, test) for train, test in folds
     )
     total = np.zeros((X.shape[0], len(classes)), dtype=np.float32)
-    total_others = np.zeros((len(others), len(classes)), dtype=np.float32)
     times = np.zeros(X.shape[0], dtype=np.float32)
-    with progress.part(f"cross-fit {name}", "fold", len(folds)) as part:
+    with progress.part("cross-fit teacher", "fold", len(folds)) as part:
         for _, test in folds:
             part.begin()
-            of_test, of_others = next(probas)
-            total[test] += of_test
-            total_others += of_others
+            total[test] += next(probas)
             times[test] += 1
             part.end()
-    if (times == 0).any():
+    return np.divide(total, times[:, None], dtype=np.float32)
+
+
+def check_folds_cover(
+    folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]], n_rows: int
+) -> None:
+    """Raise where a row is in no test part."""
+    tested = np.zeros(n_rows, dtype=bool)
+    for _, test in folds:
+        tested[test] = True
+    if not tested.all():
         raise ValueError(
-            f"cv leaves {int((times == 0).sum())} labeled rows out of every test "
-            "part; each must be predicted by a model that did not learn from it."
+            f"cv leaves {int((~tested).sum())} labeled rows out of every test part; "
+            "each must be predicted by a model that did not learn from it. Use a cv "
+            "that tests on every row, or pass a fitted teacher (and peers=False)."
         )
-    total /= times[:, None]
-    total_others /= len(folds)
-    return total, total_others
 
 
 def make_folds(
@@ -465,12 +461,15 @@ def make_folds(
         cv = StratifiedKFold(
             min(n_folds, most), shuffle=True, random_state=random_state
         )
-    folds = list(check_cv(cv, y, classifier=True).split(X, y, groups))
+    with warnings.catch_warnings():
+        # Probabilities are aligned where a fold lacks a class.
+        warnings.filterwarnings("ignore", "The least populated class")
+        folds = list(check_cv(cv, y, classifier=True).split(X, y, groups))
     for train, _ in folds:
         if len(np.unique(y[train])) < 2:
             raise ValueError(
                 "A fold of cv has one class only among its training rows; label more "
-                "rows, use fewer folds, or pass a fitted teacher."
+                "rows, use fewer folds, or pass a fitted teacher (and peers=False)."
             )
     return folds
 

@@ -23,7 +23,7 @@ FLOORS = {
     1: {"_baseline_losses", "_training", "_encoding", "_soft_labels", "_validation"},
     2: {"_student", "_teacher", "_teacher_accuracy", "model_selection"},
     3: {"students", "_fit_rows"},
-    4: {"_base"},
+    4: {"_base", "_peers"},
     5: {"_slam", "_baselines"},
     6: {"_composed", "export", "inspection"},
     7: {"_report"},

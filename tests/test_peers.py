@@ -1,10 +1,18 @@
 """Small networks that label the pool beside the teacher."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.compose import make_column_transformer
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, TargetEncoder
 
 from sklearn_slam import CallableTeacher, MLPStudent, PlainDistiller, SLaMDistiller
+from sklearn_slam._training import StudentNet
 
 
 def quick(teacher, **params):
@@ -81,19 +89,115 @@ def test_no_peers_where_no_fold_could_teach_them():
 
 def test_memory_keeps_what_peers_say(table, teacher, tmp_path, monkeypatch):
     X, y, pool = table
-    fits = []
-    fit = MLPStudent.fit
+    trained = []
+    learn = MLPStudent._learn
 
-    def counted(self, *args, **params):
-        fits.append(self)
-        return fit(self, *args, **params)
+    def counted(self, *args):
+        trained.append(self)
+        return learn(self, *args)
 
-    monkeypatch.setattr(MLPStudent, "fit", counted)
+    monkeypatch.setattr(MLPStudent, "_learn", counted)
     probas = [
         quick(teacher, memory=str(tmp_path), alpha_min=bound)
         .fit(X, y, X_unlabeled=pool)
         .label_accuracy_.proba_
         for bound in (0.6, 0.9)
     ]
-    assert len(fits) == 5
+    assert len(trained) == 5 + 2  # five peers once, and two students
     assert_array_equal(*probas)
+
+
+def test_rows_that_weigh_nothing_teach_peers_nothing(table):
+    X, y, pool = table
+    weights = np.r_[np.ones(90), np.zeros(30)]
+    silent = CallableTeacher(lambda rows: np.full((len(rows), 3), 1 / 3), [0, 1, 2])
+    halves = np.arange(120) % 2 == 0
+    cv = [(np.flatnonzero(half), np.flatnonzero(~half)) for half in (halves, ~halves)]
+    wrong = np.where(weights > 0, y, (y + 1) % 3)
+    fits = [
+        quick(silent, peers=True, cv=cv).fit(
+            X, labels, X_unlabeled=pool, sample_weight=weights
+        )
+        for labels in (y, wrong)
+    ]
+    assert_array_equal(fits[0].predict_proba(X), fits[1].predict_proba(X))
+
+
+def test_a_class_that_no_peer_has_seen_is_left_to_the_teacher(table):
+    X, y, pool = table
+    rng = np.random.RandomState(0)
+    proba = rng.dirichlet(np.ones(3), 400)
+    teacher = CallableTeacher(lambda rows: proba[: len(rows)], [0, 1, 2])
+    seen = np.flatnonzero(y != 2)
+    seen = np.resize(seen, 120)
+    given = {"teacher_proba": proba[:120], "teacher_proba_unlabeled": proba[120:]}
+    model = quick(teacher, peers=True)
+    with pytest.warns(UserWarning, match=r"No labeled row has class \[2\]"):
+        model.fit(X[seen], y[seen], X_unlabeled=pool, **given)
+    # Peers know 0 and 1 well, and say nothing on how 2 compares with both together.
+    labels, others = model.label_accuracy_.proba_, given["teacher_proba"]
+    assert (labels[:, 2] > 1e-3).all()
+    assert np.corrcoef(labels[:, 2], others[:, 2])[0, 1] > 0.5
+
+
+@pytest.mark.filterwarnings("ignore:No labeled row has class")
+def test_labels_of_one_class_beside_a_fitted_teacher(table):
+    X, y, pool = table
+    teacher = LogisticRegression(max_iter=1000).fit(X, y)
+    zeros = np.resize(np.flatnonzero(y == 0), 120)
+    model = quick(teacher).fit(X[zeros], y[zeros], X_unlabeled=pool)
+    assert model.label_accuracy_ is model.teacher_accuracy_
+
+
+def test_preprocessing_is_fitted_on_the_pool_too(table):
+    rng = np.random.RandomState(0)
+    town = np.repeat([f"town {at}" for at in range(100)], 4)
+    X = pd.DataFrame({"town": rng.permutation(town), "number": rng.normal(size=400)})
+    y = (X["number"] > 0).to_numpy()
+    # Refuses a town of the pool that no labeled row has.
+    towns = make_column_transformer(
+        (OneHotEncoder(sparse_output=False), ["town"]), remainder="passthrough"
+    )
+    teacher = CallableTeacher(lambda X: 1 / 0, [False, True])
+    proba = np.column_stack([np.where(y, 0.3, 0.7), np.where(y, 0.7, 0.3)])
+    given = {"teacher_proba": proba[:120], "teacher_proba_unlabeled": proba[120:]}
+    for step in (towns, make_pipeline(towns, PCA(90))):
+        model = SLaMDistiller(
+            teacher, make_pipeline(step, MLPStudent((8,))), peers=True, max_epochs=2
+        )
+        model.fit(X[:120], y[:120], X_unlabeled=X[120:], **given)
+        assert model.label_accuracy_ is not model.teacher_accuracy_
+
+
+def test_no_peers_on_preprocessing_that_saw_the_labels(table, teacher):
+    X, y, pool = table
+    student = make_pipeline(TargetEncoder(), MLPStudent((8,)))
+    model = SLaMDistiller(teacher, student, max_epochs=2, random_state=0)
+    model.fit(X.round(), y, X_unlabeled=pool.round())
+    assert model.label_accuracy_ is model.teacher_accuracy_
+
+
+def test_peers_read_sparse_rows_and_need_no_pool(table, teacher):
+    X, y, pool = table
+    model = quick(teacher).fit(sp.csr_matrix(X), y, X_unlabeled=sp.csr_matrix(pool))
+    assert model.label_accuracy_ is not model.teacher_accuracy_
+    with pytest.warns(UserWarning, match="There are no unlabeled rows"):
+        alone = quick(teacher).fit(X, y)
+    assert alone.label_accuracy_ is not alone.teacher_accuracy_
+
+
+def test_interrupting_a_peer_interrupts_the_fit(table, teacher, tmp_path, monkeypatch):
+    X, y, pool = table
+    model = quick(teacher, memory=str(tmp_path))
+
+    def interrupted(*args, **params):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StudentNet, "run_single_epoch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, y, X_unlabeled=pool)
+    # Nothing half-trained was kept.
+    again = quick(teacher).fit(X, y, X_unlabeled=pool)
+    model.fit(X, y, X_unlabeled=pool)
+    assert_array_equal(model.predict_proba(X), again.predict_proba(X))
