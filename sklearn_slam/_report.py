@@ -99,8 +99,9 @@ def distillation_report(
     -----
     A teacher that was cross-fitted is not fitted again: what it said of labeled rows
     out of fold is kept in ``teacher_accuracy_``, and it is asked about the pool once
-    more (``memory`` answers where it is set). Plain distillation is calibrated as the
-    distiller is; the student of labels alone is not, since that takes a teacher.
+    more (``memory`` answers where it is set). Plain distillation learns the teacher's
+    own labels, also where the distiller asks peers, and is calibrated as the distiller
+    is; the student of labels alone is not, since that takes a teacher.
 
     The models are timed one after the other, with torch's threads as they are. Of few
     repeats the 99th percentile is nearly the slowest.

@@ -182,9 +182,10 @@ class SLaMDistiller(BaseDistiller):
     ``normalize`` False.
 
     Peers go beyond the paper: y is then a logarithmic opinion pool of the teacher and
-    of networks that know the labeled rows only, each row judged by models that did not
-    learn from it. ``alpha=1.0, teacher_temperature=1.0`` is plain distillation, as in
-    :class:`PlainDistiller`.
+    of networks that know the labeled rows only. Exponents and accuracies are read off
+    labeled rows, each judged by models that did not learn from it; on the pool, the
+    peers of all folds are averaged. ``alpha=1.0, teacher_temperature=1.0`` is plain
+    distillation, as in :class:`PlainDistiller`.
 
     A frozen teacher behind a scaler in a Pipeline gets scaled rows. Give the
     preprocessing to the student instead:
