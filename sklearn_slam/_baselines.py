@@ -47,8 +47,8 @@ class PlainDistiller(BaseDistiller):
     -----
     The loss on a pool row is the cross-entropy of the teacher's label and the
     student's prediction: soft labels by default, tempered or hard ones by
-    ``teacher_temperature``. ``SLaMDistiller(alpha=1.0, teacher_temperature=1.0)`` is the
-    same method.
+    ``teacher_temperature``. ``SLaMDistiller(alpha=1.0, teacher_temperature=1.0)`` is
+    the same method.
 
     References
     ----------
