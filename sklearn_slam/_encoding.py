@@ -28,6 +28,13 @@ SMOOTH_CLIP = 3.0
 3 in the tails, so that one outlier does not rule the network."""
 
 
+MAX_BINNED = 1_024
+"""Numbers at most that bins add to a row; wider tables have fewer bins a column."""
+
+LEAST_BIN = 0.02
+"""Width of a bin at least, in encoded numbers: in narrower ones, what float32 rounds
+would show."""
+
 FAR = 1e9
 """Scaled numbers beyond it are at the bound already; their squares may overflow."""
 
@@ -54,7 +61,13 @@ class TableEncoder:
         Encoded columns that hold numbers or indicators; they come first.
     n_categories_ : list of int
         Number of codes of each column of codes.
+    bin_edges_ : dict of int to list of float
+        Quantiles of encoded columns of numbers with more than two values, none of
+        sparse rows.
     """
+
+    def __init__(self, n_bins: int = 0) -> None:
+        self.n_bins = n_bins
 
     def fit(self, X: Any) -> TableEncoder:
         """Take the statistics from a table of at most some ten thousand rows."""
@@ -62,6 +75,7 @@ class TableEncoder:
         self.names_: list[Any] | None = None
         self.codes_: dict[Any, dict[Any, int]] = {}
         self.with_missing_ = np.empty(0, dtype=np.intp)
+        self.bin_edges_: dict[int, list[float]] = {}
         if self.kind_ == "sparse":
             _refuse_infinity(X.data)
             largest = np.asarray(abs(X).max(axis=0).todense()).ravel()
@@ -100,6 +114,17 @@ class TableEncoder:
         (self.with_missing_,) = np.nonzero(missing.any(axis=0))
         self.n_numeric_ = values.shape[1] + len(self.with_missing_)
         self.n_categories_ = [len(codes) + 1 for codes in self.codes_.values()]
+        encoded = self.transform(X)[:, : values.shape[1]]
+        n_bins = min(self.n_bins, MAX_BINNED // max(1, encoded.shape[1]))
+        for place, column in enumerate(encoded.T):
+            lowest, *others = np.quantile(column, np.linspace(0, 1, n_bins + 1))
+            edges = [float(lowest)]
+            for edge in others:
+                if edge - edges[-1] >= LEAST_BIN:
+                    edges.append(float(edge))
+            # One bin would repeat the number itself.
+            if len(edges) > 2:
+                self.bin_edges_[place] = edges
         return self
 
     def transform(self, X: Any) -> Any:

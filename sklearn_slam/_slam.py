@@ -15,14 +15,9 @@ from torch import Tensor
 from sklearn_slam._base import BaseDistiller, Folds, Knowledge, Objective, is_real
 from sklearn_slam._fit_rows import FitRows
 from sklearn_slam._losses import ClosedForm, mixing_gradient
-from sklearn_slam._peers import cross_fit_peers
+from sklearn_slam._peers import label_with_peers
 from sklearn_slam._progress import Progress
-from sklearn_slam._soft_labels import (
-    combined,
-    combining_exponents,
-    margins,
-    top_k_mask,
-)
+from sklearn_slam._soft_labels import margins, top_k_mask
 from sklearn_slam._teacher_accuracy import TeacherAccuracy, consistent_mixing
 from sklearn_slam.students import as_student
 
@@ -332,10 +327,10 @@ class SLaMDistiller(BaseDistiller):
         progress: Progress,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], TeacherAccuracy]:
         """Return the teacher's labels, combined with those of its peers."""
-        of_peers = None
+        combined = None
         if self._asks_peers(codes, len(classes)):
             memory = check_memory(self.memory)
-            of_peers = memory.cache(cross_fit_peers, ignore=["progress"])(
+            combined = memory.cache(label_with_peers, ignore=["progress"])(
                 as_student(self.student).preprocessor,
                 rows,
                 codes,
@@ -346,16 +341,13 @@ class SLaMDistiller(BaseDistiller):
                 random_state=seed,
                 progress=progress,
             )
-        if of_peers is None:
+        if combined is None:
             return super()._choose_labels(
                 rows, of_teacher, teacher_accuracy, codes, classes, folds, seed,
                 progress,
             )  # fmt: skip
-        labeled, pool = zip(of_teacher, of_peers, strict=True)
-        exponents = combining_exponents(labeled, codes, rows.weights)
-        of_labeled, of_pool = combined(labeled, exponents), combined(pool, exponents)
-        accuracy = self._make_accuracy(classes).fit(of_labeled, codes, rows.weights)
-        return of_labeled, of_pool, accuracy
+        accuracy = self._make_accuracy(classes).fit(combined[0], codes, rows.weights)
+        return *combined, accuracy
 
     def _make_objective(self, knowledge: Knowledge) -> Objective:
         pool_proba, accuracy = knowledge.pool_proba, knowledge.accuracy

@@ -236,6 +236,9 @@ def _tabular_logits(graph: _Graph, student: MLPStudent) -> str:
     hidden = []
     if module.numbers is not None:
         numbers = _numbers(graph, encoder, student.n_features_in_)
+        if module.bins is not None:
+            binned = _binned(graph, numbers, module.bins)
+            numbers = graph.add("Concat", numbers, binned, axis=1)
         hidden.append(graph.linear(numbers, module.numbers))
     if module.categories is not None:
         vectors = graph.constant(module.categories.weight.numpy(force=True))
@@ -274,6 +277,19 @@ def _numbers(graph: _Graph, encoder: TableEncoder, n_features: int) -> str:
     with_missing = graph.constant(encoder.with_missing_)
     indicators = graph.add("Gather", missing, with_missing, axis=1)
     return graph.add("Concat", clipped, graph.cast(indicators, np.float32), axis=1)
+
+
+def _binned(graph: _Graph, numbers: str, bins: Any) -> str:
+    """Write down the places of numbers within bins."""
+    columns, slope, offset = (
+        graph.constant(part.numpy(force=True))
+        for part in (bins.columns, bins.slope, bins.offset)
+    )
+    taken = graph.add("Gather", numbers, columns, axis=1)
+    columnwise = graph.add("Unsqueeze", taken, graph.constant([2]))
+    places = graph.add("Add", graph.add("Mul", columnwise, slope), offset)
+    bounds = (graph.constant(np.float32(bound)) for bound in (-1, 1))
+    return graph.add("Flatten", graph.add("Clip", places, *bounds), axis=1)
 
 
 def _codes(graph: _Graph, encoder: TableEncoder) -> str:

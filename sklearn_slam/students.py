@@ -157,6 +157,10 @@ class MLPStudent(ModuleStudent):
         Width of each hidden layer.
     dropout : float, default=0.0
         Share of hidden units dropped in training, in [0, 1).
+    n_bins : int, default=8
+        Bins of each number, between its quantiles: the network also sees its place in
+        each, and can treat ranges of a number apart. Wide tables have fewer (1,024 in
+        all), sparse rows none; less than 2 leaves numbers as they are.
     preprocessor : transformer, default=None
         Applied to X first; a clone is fitted on labeled and pool rows, without
         labels unless a step requires them.
@@ -227,6 +231,7 @@ class MLPStudent(ModuleStudent):
         hidden_layer_sizes: Sequence[int] = (256, 256),
         *,
         dropout: float = 0.0,
+        n_bins: int = 8,
         preprocessor: Any = None,
         max_epochs: int | Literal["auto"] = "auto",
         batch_size: int | Literal["auto"] = "auto",
@@ -239,6 +244,7 @@ class MLPStudent(ModuleStudent):
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.dropout = dropout
+        self.n_bins = n_bins
         self.preprocessor = preprocessor
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -254,7 +260,7 @@ class MLPStudent(ModuleStudent):
         return True
 
     def _fit_encoding(self, table: Any) -> None:
-        self.encoder_ = TableEncoder().fit(self._preprocess(table))
+        self.encoder_ = TableEncoder(self.n_bins).fit(self._preprocess(table))
 
     def _encode(self, table: Any) -> Any:
         return self.encoder_.transform(table)
@@ -270,6 +276,7 @@ class MLPStudent(ModuleStudent):
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout!r}.")
         return TabularMLP(
             n_numeric=self.encoder_.n_numeric_,
+            bin_edges=self.encoder_.bin_edges_,
             n_categories=self.encoder_.n_categories_,
             hidden_layer_sizes=sizes,
             n_classes=len(self.classes_),
