@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import numbers
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
 from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted, check_memory, validate_data
 
-from sklearn_slam._fit_rows import FitRows, unwrap, validate_fit_rows
+from sklearn_slam._fit_rows import FitRows, validate_fit_rows
+from sklearn_slam._labeling import Task, label_with_teacher
 from sklearn_slam._progress import CallbackSupportMixin, Progress
 from sklearn_slam._rows import Rows
 from sklearn_slam._soft_labels import temper
 from sklearn_slam._student import BaseStudent, Lesson, Refresh
-from sklearn_slam._teacher import (
-    align,
-    arrives_fitted,
-    check_teacher,
-    cross_fit,
-    default_teacher,
-    fit_teacher,
-    make_folds,
-    predict_soft_labels,
-    warn_if_memorized,
-    with_random_state,
-)
+from sklearn_slam._teacher import arrives_fitted, check_teacher
 from sklearn_slam._teacher_accuracy import TeacherAccuracy
 from sklearn_slam._training import LossFunction
 from sklearn_slam._validation import (
@@ -51,9 +40,6 @@ from sklearn_slam.students import (
     check_training_parameters,
     has_preprocessing,
 )
-
-Folds = Callable[[], list[tuple[NDArray[np.intp], NDArray[np.intp]]]]
-"""Makes the folds of the labeled rows."""
 
 AUTO_LABELED_WEIGHTS = 0.05, 0.25
 """Bounds on labeled_weight="auto". Rows count alike between them, as in the paper;
@@ -245,21 +231,24 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             classes = self._find_classes(rows, keeps_teacher)
             codes = encode(rows.labels, classes)
             seed = int(rng.randint(np.iinfo(np.int32).max))
-            folds = self._plan_folds(rows, groups, seed)
-            teacher, *of_teacher = self._soft_labels(
-                rows, classes, keeps_teacher, teacher_proba, teacher_proba_unlabeled,
-                folds, seed, progress,
-            )  # fmt: skip
+            task = Task(rows, keeps_teacher, classes, codes, seed, self.cv, groups)
+            teacher, *of_teacher = label_with_teacher(
+                task,
+                self.teacher,
+                teacher_proba,
+                teacher_proba_unlabeled,
+                seeded=self.random_state is not None,
+                n_jobs=self.n_jobs,
+                memory=check_memory(self.memory),
+                progress=progress,
+            )
             teacher_accuracy = self._make_accuracy(classes).fit(
                 of_teacher[0], codes, rows.weights
             )
-            labeled_proba, pool_proba, accuracy = self._choose_labels(
-                rows, of_teacher, teacher_accuracy, codes, classes, folds, seed,
-                progress,
-            )  # fmt: skip
-            knowledge = self._gather_knowledge(
-                rows, codes, teacher, labeled_proba, pool_proba, accuracy
+            labels, accuracy = self._choose_labels(
+                task, of_teacher, teacher_accuracy, progress
             )
+            knowledge = self._gather_knowledge(task, teacher, labels, accuracy)
             lesson = self._make_lesson(rows, knowledge)
             student.set_params(random_state=int(rng.randint(np.iinfo(np.int32).max)))
             student._takes_nan = takes_nan
@@ -416,21 +405,16 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     def _choose_labels(
         self,
-        rows: FitRows,
+        task: Task,
         of_teacher: Sequence[NDArray[np.float32]],
         teacher_accuracy: TeacherAccuracy,
-        codes: NDArray[np.intp],
-        classes: NDArray[Any],
-        folds: Folds,
-        seed: int,
         progress: Progress,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], TeacherAccuracy]:
+    ) -> tuple[Sequence[NDArray[np.float32]], TeacherAccuracy]:
         """Return labels of labeled and pool rows, and how often they are right.
 
-        Here they are the teacher's own, ``of_teacher``.
+        Here they are the teacher's own.
         """
-        labeled_proba, pool_proba = of_teacher
-        return labeled_proba, pool_proba, teacher_accuracy
+        return of_teacher, teacher_accuracy
 
     def _make_objective(self, knowledge: Knowledge) -> Objective:
         """Return the loss per row, and what it takes beside logits and labels."""
@@ -498,98 +482,15 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         check_two_classes(classes)
         return classes
 
-    def _soft_labels(
-        self,
-        rows: FitRows,
-        classes: NDArray[Any],
-        keeps_teacher: bool,
-        given: Any,
-        given_beside: Any,
-        folds: Folds,
-        seed: int,
-        progress: Progress,
-    ) -> tuple[Any, NDArray[np.float32], NDArray[np.float32]]:
-        """Return the teacher and its probabilities of labeled and pool rows."""
-        memory = check_memory(self.memory)
-        columns = self.teacher.classes_ if keeps_teacher else classes
-        given, given_beside = _align_given(rows, columns, classes, given, given_beside)
-        teacher = self.teacher
-        if teacher is None:
-            teacher = default_teacher(rows.X, seed)
-        elif not keeps_teacher and self.random_state is not None:
-            teacher = with_random_state(clone(teacher), seed)
-
-        if given is not None:
-            labeled_proba = given[rows.labeled_at]
-        elif keeps_teacher:
-            labeled_proba = predict_soft_labels(
-                teacher,
-                Rows.of(rows.X_labeled),
-                classes,
-                memory=memory,
-                progress=progress,
-            )
-        else:
-            labeled_proba = memory.cache(cross_fit, ignore=["n_jobs", "progress"])(
-                teacher,
-                rows.X_labeled,
-                rows.labels,
-                folds(),
-                classes,
-                rows.weights,
-                n_jobs=self.n_jobs,
-                progress=progress,
-            )
-        parts = [
-            (rows.unlabeled_rows, None if given is None else given[rows.unlabeled_at]),
-            (rows.beside_rows, given_beside),
-        ]
-        parts = [(part, proba) for part, proba in parts if len(part)]
-        if not keeps_teacher:
-            if given is None or any(proba is None for _, proba in parts):
-                with progress.part("fit teacher", "fit", 1) as whole:
-                    whole.begin()
-                    teacher = memory.cache(fit_teacher)(
-                        teacher, rows.X_labeled, rows.labels, rows.weights
-                    )
-                    whole.end()
-            else:
-                teacher = None
-        probas = [
-            predict_soft_labels(
-                teacher, part, classes, memory=memory, progress=progress
-            )
-            if proba is None
-            else proba
-            for part, proba in parts
-        ]
-        if not probas:
-            return teacher, labeled_proba, labeled_proba[:0]
-        pool_proba = probas[0] if len(probas) == 1 else np.concatenate(probas)
-        if keeps_teacher:
-            warn_if_memorized(labeled_proba, pool_proba)
-        return teacher, labeled_proba, pool_proba
-
-    def _plan_folds(self, rows: FitRows, groups: Any, seed: int) -> Folds:
-        """Return what makes the folds: when asked, since not every fit needs them.
-
-        They are made once, since ``cv`` may be a generator.
-        """
-        groups = None if groups is None else np.asarray(groups)[rows.labeled_at]
-        return cache(
-            partial(make_folds, self.cv, rows.X_labeled, rows.labels, groups, seed)
-        )
-
     def _gather_knowledge(
         self,
-        rows: FitRows,
-        codes: NDArray[np.intp],
+        task: Task,
         teacher: Any,
-        labeled_proba: NDArray[np.float32],
-        pool_proba: NDArray[np.float32],
+        labels: Sequence[NDArray[np.float32]],
         accuracy: TeacherAccuracy,
     ) -> Knowledge:
         """Settle what serves as the pool, and how sharp its labels are."""
+        rows, (labeled_proba, pool_proba) = task.rows, labels
         pool, pool_weights = rows.pool, rows.pool_weights
         if not len(pool):
             warn_without_pool()
@@ -600,7 +501,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             temperature = AUTO_SHARPENING * accuracy.temperature_
         return Knowledge(
             teacher,
-            codes,
+            task.codes,
             labeled_proba,
             pool,
             pool_proba,
@@ -638,27 +539,6 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             labeled_share=float(share),
             refresh=objective.refresh,
         )
-
-
-def _align_given(
-    rows: FitRows,
-    columns: NDArray[Any],
-    classes: NDArray[Any],
-    given: Any,
-    given_beside: Any,
-) -> tuple[Any, Any]:
-    """Check given probabilities of X and X_unlabeled; order their columns."""
-    if given is not None:
-        given = align(given, rows.X.shape[0], columns, classes, "teacher_proba")
-    if given_beside is not None:
-        given_beside = align(
-            unwrap(given_beside),
-            len(rows.beside_rows),
-            columns,
-            classes,
-            "teacher_proba_unlabeled",
-        )
-    return given, given_beside
 
 
 def warn_without_pool() -> None:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_memory
 from torch import Tensor
 
-from sklearn_slam._base import BaseDistiller, Folds, Knowledge, Objective, is_real
-from sklearn_slam._fit_rows import FitRows
+from sklearn_slam._base import BaseDistiller, Knowledge, Objective, is_real
+from sklearn_slam._labeling import Task
 from sklearn_slam._losses import ClosedForm, mixing_gradient
 from sklearn_slam._peers import label_with_peers
 from sklearn_slam._progress import Progress
@@ -25,9 +25,10 @@ AUTO_ALPHA_MIN = 0.9
 """Lower bound on an estimated alpha. Lower ones win no accuracy that can be told from
 noise on tables, and cost log-loss."""
 
-MIN_LABELED_FOR_PEERS = 100
-"""Labeled rows from which on peers="auto" asks peers; how much they count is read
-off these rows, and fewer tell little."""
+LABELED_FOR_PEERS = 100, 10_000
+"""Labeled rows with which peers="auto" asks peers. How much they count is read off
+these rows, and fewer tell little; on more, they take long to learn what the teacher
+had the chance to learn."""
 
 
 @ClosedForm
@@ -307,47 +308,40 @@ class SLaMDistiller(BaseDistiller):
         )
 
     def _asks_peers(self, codes: NDArray[np.intp], n_classes: int) -> bool:
-        """Tell whether small networks label the pool beside the teacher."""
+        """Tell whether other models label the pool beside the teacher."""
         if self.peers != "auto":
             return bool(self.peers)
         # Each fold must hold two classes to learn from.
         *_, second, _ = np.sort(np.bincount(codes, minlength=n_classes))
-        enough = len(codes) >= MIN_LABELED_FOR_PEERS and second >= 2
-        return enough and self.alpha == "isotonic"
+        few, many = LABELED_FOR_PEERS
+        return few <= len(codes) <= many and second >= 2 and self.alpha == "isotonic"
 
     def _choose_labels(
         self,
-        rows: FitRows,
+        task: Task,
         of_teacher: Sequence[NDArray[np.float32]],
         teacher_accuracy: TeacherAccuracy,
-        codes: NDArray[np.intp],
-        classes: NDArray[Any],
-        folds: Folds,
-        seed: int,
         progress: Progress,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], TeacherAccuracy]:
+    ) -> tuple[Sequence[NDArray[np.float32]], TeacherAccuracy]:
         """Return the teacher's labels, combined with those of its peers."""
-        combined = None
-        if self._asks_peers(codes, len(classes)):
+        labels = None
+        if self._asks_peers(task.codes, len(task.classes)):
             memory = check_memory(self.memory)
-            combined = memory.cache(label_with_peers, ignore=["progress"])(
+            labels = memory.cache(label_with_peers, ignore=["progress"])(
                 as_student(self.student).preprocessor,
-                rows,
-                codes,
-                classes,
-                folds(),
+                task.rows,
+                task.codes,
+                task.classes,
+                task.folds,
                 *of_teacher,
                 device=self.device,
-                random_state=seed,
+                random_state=task.seed,
                 progress=progress,
             )
-        if combined is None:
-            return super()._choose_labels(
-                rows, of_teacher, teacher_accuracy, codes, classes, folds, seed,
-                progress,
-            )  # fmt: skip
-        accuracy = self._make_accuracy(classes).fit(combined[0], codes, rows.weights)
-        return *combined, accuracy
+        if labels is None:
+            return super()._choose_labels(task, of_teacher, teacher_accuracy, progress)
+        accuracy = self._make_accuracy(task.classes)
+        return labels, accuracy.fit(labels[0], task.codes, task.rows.weights)
 
     def _make_objective(self, knowledge: Knowledge) -> Objective:
         pool_proba, accuracy = knowledge.pool_proba, knowledge.accuracy

@@ -23,11 +23,12 @@ FLOORS = {
     1: {"_baseline_losses", "_training", "_encoding", "_soft_labels", "_validation"},
     2: {"_student", "_teacher", "_teacher_accuracy", "model_selection"},
     3: {"students", "_fit_rows"},
-    4: {"_base", "_peers"},
-    5: {"_slam", "_baselines"},
-    6: {"_composed", "export", "inspection"},
-    7: {"_report"},
-    8: {"__init__"},
+    4: {"_labeling", "_peers"},
+    5: {"_base"},
+    6: {"_slam", "_baselines"},
+    7: {"_composed", "export", "inspection"},
+    8: {"_report"},
+    9: {"__init__"},
 }
 FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules}
 WANTED = {"GL08", "SS03", "SS05", "PR01", "PR02", "PR03", "PR04", "PR07", "RT03"}

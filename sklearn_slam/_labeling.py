@@ -1,0 +1,169 @@
+"""A teacher's labels of the rows of one fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from joblib import Memory
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from sklearn_slam._fit_rows import FitRows, unwrap
+from sklearn_slam._progress import Progress
+from sklearn_slam._rows import Rows
+from sklearn_slam._teacher import (
+    align,
+    cross_fit,
+    default_teacher,
+    fit_teacher,
+    make_folds,
+    predict_soft_labels,
+    warn_if_memorized,
+    with_random_state,
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one fit works on.
+
+    Parameters
+    ----------
+    rows : FitRows
+    keeps_teacher : bool
+        Whether the teacher arrived fitted, and is used as it is.
+    classes : ndarray of shape (n_classes,)
+        Of labels and of a fitted teacher, sorted.
+    codes : ndarray of int, shape (n_labeled,)
+        Index of each labeled row's class.
+    seed : int
+        Of folds, of a teacher fitted here, and of peers.
+    cv : int, splitter or iterable
+    groups : array-like of shape (n_rows,) or None
+        Of the rows of X.
+    """
+
+    rows: FitRows
+    keeps_teacher: bool
+    classes: NDArray[Any]
+    codes: NDArray[np.intp]
+    seed: int
+    cv: Any
+    groups: Any
+
+    @cached_property
+    def folds(self) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """Folds of the labeled rows: when asked, since not every fit needs them.
+
+        They are made once, since ``cv`` may be a generator.
+        """
+        rows, groups = self.rows, self.groups
+        groups = None if groups is None else np.asarray(groups)[rows.labeled_at]
+        return make_folds(self.cv, rows.X_labeled, rows.labels, groups, self.seed)
+
+
+def label_with_teacher(
+    task: Task,
+    teacher: Any,
+    given: Any,
+    given_beside: Any,
+    *,
+    seeded: bool,
+    n_jobs: int | None,
+    memory: Memory,
+    progress: Progress,
+) -> tuple[Any, NDArray[np.float32], NDArray[np.float32]]:
+    """Return the teacher and its probabilities of labeled and pool rows.
+
+    Parameters
+    ----------
+    task : Task
+    teacher : classifier or None
+        Of one that did not arrive fitted, clones are cross-fitted on the labeled rows
+        for these, and one is fitted on all of them for the pool.
+    given, given_beside : array-like or None
+        Its probabilities of the rows of X and of X_unlabeled, where they are known.
+    seeded : bool
+        Whether the task's seed decides a teacher's ``random_state`` that is None.
+    n_jobs : int or None
+        Folds fitted at once.
+    memory : joblib.Memory
+    progress : Progress
+
+    Returns
+    -------
+    teacher : classifier or None
+        None where all its probabilities were given and it did not arrive fitted.
+    labeled, pool : ndarray of float32, shape (n_rows, n_classes)
+    """
+    rows, classes = task.rows, task.classes
+    columns = teacher.classes_ if task.keeps_teacher else classes
+    given, given_beside = _align_given(task, columns, given, given_beside)
+    if teacher is None:
+        teacher = default_teacher(rows.X, task.seed)
+    elif not task.keeps_teacher and seeded:
+        teacher = with_random_state(clone(teacher), task.seed)
+
+    def ask(part: Rows) -> NDArray[np.float32]:
+        return predict_soft_labels(
+            teacher, part, classes, memory=memory, progress=progress
+        )
+
+    if given is not None:
+        labeled_proba = given[rows.labeled_at]
+    elif task.keeps_teacher:
+        labeled_proba = ask(Rows.of(rows.X_labeled))
+    else:
+        labeled_proba = memory.cache(cross_fit, ignore=["n_jobs", "progress"])(
+            teacher,
+            rows.X_labeled,
+            rows.labels,
+            task.folds,
+            classes,
+            rows.weights,
+            n_jobs=n_jobs,
+            progress=progress,
+        )
+    parts = [
+        (rows.unlabeled_rows, None if given is None else given[rows.unlabeled_at]),
+        (rows.beside_rows, given_beside),
+    ]
+    parts = [(part, proba) for part, proba in parts if len(part)]
+    if not task.keeps_teacher:
+        if given is None or any(proba is None for _, proba in parts):
+            with progress.part("fit teacher", "fit", 1) as whole:
+                whole.begin()
+                teacher = memory.cache(fit_teacher)(
+                    teacher, rows.X_labeled, rows.labels, rows.weights
+                )
+                whole.end()
+        else:
+            teacher = None
+    probas = [ask(part) if proba is None else proba for part, proba in parts]
+    if not probas:
+        return teacher, labeled_proba, labeled_proba[:0]
+    pool_proba = probas[0] if len(probas) == 1 else np.concatenate(probas)
+    if task.keeps_teacher:
+        warn_if_memorized(labeled_proba, pool_proba)
+    return teacher, labeled_proba, pool_proba
+
+
+def _align_given(
+    task: Task, columns: NDArray[Any], given: Any, given_beside: Any
+) -> tuple[Any, Any]:
+    """Check given probabilities of X and X_unlabeled; order their columns."""
+    rows, classes = task.rows, task.classes
+    if given is not None:
+        given = align(given, rows.X.shape[0], columns, classes, "teacher_proba")
+    if given_beside is not None:
+        given_beside = align(
+            unwrap(given_beside),
+            len(rows.beside_rows),
+            columns,
+            classes,
+            "teacher_proba_unlabeled",
+        )
+    return given, given_beside
