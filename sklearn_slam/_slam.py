@@ -21,7 +21,7 @@ from sklearn_slam._soft_labels import margins, top_k_mask
 from sklearn_slam._teacher_accuracy import TeacherAccuracy, consistent_mixing
 from sklearn_slam.students import as_student
 
-AUTO_ALPHA_MIN = 0.9
+AUTO_ALPHA_MIN = 0.95
 """Lower bound on an estimated alpha. Lower ones win no accuracy that can be told from
 noise on tables, and cost log-loss."""
 
@@ -75,7 +75,7 @@ class SLaMDistiller(BaseDistiller):
         the teacher's margin, a constant in (0, 1], or a function from margins of
         shape (n_rows,) to probabilities. 1 is plain distillation.
     alpha_min : {"auto"} or float, default="auto"
-        Lower bound on alpha, in [0, 1]. "auto" is 0.9 where alpha is estimated, and
+        Lower bound on alpha, in [0, 1]. "auto" is 0.95 where alpha is estimated, and
         leaves a given alpha as far as mixing allows.
     top_k : {"auto"} or int, default="auto"
         The true class is assumed to be among the teacher's k most likely: a number
