@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -48,9 +48,31 @@ once. A fully grown tree has about as many nodes as it has seen rows."""
 NUMBERS_PER_NODE = 8
 """Beside one for each class."""
 
-Says = Callable[[NDArray[np.intp], NDArray[np.float32]], NDArray[np.float32]]
-"""From positions of encoded rows, and what the teacher says of them, to a peer's
-probabilities: the teacher's for classes that the peer has seen no row of."""
+Predicts = Callable[[NDArray[np.intp]], NDArray[np.float32]]
+"""From positions of encoded rows to probabilities of all classes."""
+
+Learns = Callable[[NDArray[np.float64]], Predicts]
+"""From weights of the labeled rows to a model's predictions."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A model of one fold, and which classes it has seen."""
+
+    predict: Predicts
+    known: NDArray[np.bool_]
+
+    def says(
+        self, at: NDArray[np.intp], of_teacher: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return probabilities of rows, the teacher's for classes not seen."""
+        proba = self.predict(at)
+        if self.known.all():
+            return proba
+        proba = proba * self.known
+        proba /= proba.sum(axis=1, keepdims=True)
+        unseen = np.where(self.known, np.float32(0.0), of_teacher)
+        return proba * (1.0 - unseen.sum(axis=1, keepdims=True)) + unseen
 
 
 def label_with_peers(
@@ -116,81 +138,107 @@ def label_with_peers(
     source = network._encode_lesson(replace(lesson, pool=rows.pool), classes, rng)
     if network._preprocessed_by_labels:
         return None
-    n_labeled, n_classes = labeled_proba.shape
-    forest = ExtraTreesClassifier(_n_trees(n_labeled, n_classes))
+    kinds = _make_kinds(network, source, lesson, rng)
+    peers, of_labeled = _cross_fit(
+        kinds, folds, codes, rows.weights, labeled_proba, progress
+    )
+    sources = [labeled_proba, *of_labeled]
+    exponents = combining_exponents(sources, codes, rows.weights)
+    pool = np.empty_like(pool_proba)
+    for start in range(0, len(pool), CHUNK_ROWS):
+        chunk = slice(start, start + CHUNK_ROWS)
+        of_teacher = pool_proba[chunk]
+        at = np.arange(len(of_teacher)) + start + len(codes)
+        said = [
+            np.mean([peer.says(at, of_teacher) for peer in of_kind], axis=0)
+            for of_kind in peers
+        ]
+        pool[chunk] = combined([of_teacher, *said], exponents)
+    return combined(sources, exponents), pool
+
+
+def _make_kinds(
+    network: MLPStudent, source: BatchSource, lesson: Lesson, rng: np.random.RandomState
+) -> list[Learns]:
+    """Return how each kind of peer learns from encoded rows, labeled ones first."""
+    n_classes = len(network.classes_)
+    fit = partial(
+        _fit_classifier,
+        source=source,
+        codes=lesson.y,
+        classes=np.arange(n_classes),
+        rng=rng,
+    )
+    forest = ExtraTreesClassifier(_n_trees(len(lesson.y), n_classes))
     indicators = _indicators(network.encoder_, source)
-    kinds = [
-        partial(_train_network, network, source, lesson),
-        partial(_fit_classifier, forest, source, codes, None),
-        partial(
-            _fit_classifier, LogisticRegression(max_iter=200), source, codes, indicators
-        ),
+    return [
+        partial(_train_network, network, source=source, lesson=lesson, rng=rng),
+        partial(fit, forest, None),
+        partial(fit, LogisticRegression(max_iter=200), indicators),
     ]
-    models: list[list[Says]] = [[] for _ in kinds]
+
+
+def _cross_fit(
+    kinds: list[Learns],
+    folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]],
+    codes: NDArray[np.intp],
+    weights: NDArray[np.float64] | None,
+    of_teacher: NDArray[np.float32],
+    progress: Progress,
+) -> tuple[list[list[Peer]], NDArray[np.float32]]:
+    """Return each kind's peers, and what they say of labeled rows new to them."""
+    n_labeled, n_classes = of_teacher.shape
+    weights = np.ones(n_labeled) if weights is None else weights / weights.mean()
+    peers: list[list[Peer]] = [[] for _ in kinds]
     labeled = np.zeros((len(kinds), n_labeled, n_classes), dtype=np.float32)
     times = np.zeros((n_labeled, 1), dtype=np.float32)
-    weights = np.ones(n_labeled) if rows.weights is None else rows.weights
-    weights = weights / weights.mean()
     with progress.part("cross-fit peers", "fold", len(folds)) as part:
         for train, test in folds:
             part.begin()
             # A row that weighs nothing is not learned from.
             of_fold = weights * np.bincount(train, minlength=n_labeled)
             known = _find_known(codes[of_fold > 0], n_classes)
-            for kind, fit in enumerate(kinds):
-                says = fit(of_fold, known, rng)
-                labeled[kind, test] += says(test, labeled_proba[test])
-                models[kind].append(says)
+            for kind, learn in enumerate(kinds):
+                peer = Peer(learn(of_fold), known)
+                labeled[kind, test] += peer.says(test, of_teacher[test])
+                peers[kind].append(peer)
             times[test] += 1
             part.end()
     labeled /= times
-    exponents = combining_exponents([labeled_proba, *labeled], codes, rows.weights)
-    pool = np.empty_like(pool_proba)
-    for start in range(0, len(pool), CHUNK_ROWS):
-        chunk = slice(start, start + CHUNK_ROWS)
-        of_teacher = pool_proba[chunk]
-        at = np.arange(n_labeled + start, n_labeled + start + len(of_teacher))
-        said = [
-            np.mean([says(at, of_teacher) for says in of_folds], axis=0)
-            for of_folds in models
-        ]
-        pool[chunk] = combined([of_teacher, *said], exponents)
-    return combined([labeled_proba, *labeled], exponents), pool
+    return peers, labeled
 
 
 def _train_network(
     network: MLPStudent,
+    weights: NDArray[np.float64],
+    *,
     source: BatchSource,
     lesson: Lesson,
-    weights: NDArray[np.float64],
-    known: NDArray[np.bool_],
     rng: np.random.RandomState,
-) -> Says:
+) -> Predicts:
     """Train a copy of a network whose preprocessing is fitted."""
     learner = copy.copy(network)
     training = learner._learn(source, replace(lesson, weights=weights), rng, Progress())
     if learner._interrupted:
         raise KeyboardInterrupt
 
-    def says(
-        at: NDArray[np.intp], of_teacher: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def predict(at: NDArray[np.intp]) -> NDArray[np.float32]:
         logits = training.logits_at(learner.net_, torch.from_numpy(at))
-        seen = torch.where(torch.from_numpy(known), logits, -torch.inf)
-        return _fill_in(torch.softmax(seen, dim=1).numpy(), known, of_teacher)
+        return torch.softmax(logits, dim=1).numpy()
 
-    return says
+    return predict
 
 
 def _fit_classifier(
     classifier: Any,
-    source: BatchSource,
-    codes: NDArray[np.intp],
     columns: Any,
     weights: NDArray[np.float64],
-    known: NDArray[np.bool_],
+    *,
+    source: BatchSource,
+    codes: NDArray[np.intp],
+    classes: NDArray[np.intp],
     rng: np.random.RandomState,
-) -> Says:
+) -> Predicts:
     """Fit a clone of a classifier to encoded rows, as ``columns`` transforms them."""
 
     def rows_at(at: NDArray[np.intp]) -> Any:
@@ -208,24 +256,10 @@ def _fit_classifier(
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(rows_at(learned), codes[learned], sample_weight=weights[learned])
 
-    def says(
-        at: NDArray[np.intp], of_teacher: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        proba = model.predict_proba(rows_at(at))
-        aligned = align_proba(proba, model.classes_, np.arange(len(known)))
-        return _fill_in(aligned, known, of_teacher)
+    def predict(at: NDArray[np.intp]) -> NDArray[np.float32]:
+        return align_proba(model.predict_proba(rows_at(at)), model.classes_, classes)
 
-    return says
-
-
-def _fill_in(
-    proba: NDArray[np.float32],
-    known: NDArray[np.bool_],
-    of_teacher: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    """Leave to the teacher what classes get that a peer has not seen."""
-    unseen = np.where(known, 0.0, of_teacher).astype(np.float32)
-    return proba * (1.0 - unseen.sum(axis=1, keepdims=True)) + unseen
+    return predict
 
 
 def _find_known(codes: NDArray[np.intp], n_classes: int) -> NDArray[np.bool_]:
