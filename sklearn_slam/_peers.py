@@ -119,7 +119,7 @@ def label_with_peers(
     Raises
     ------
     ValueError
-        If a fold has fewer than two classes to learn from.
+        If weights leave a fold fewer than two classes to learn from.
     """
     check_folds_cover(folds, len(codes))
     network = MLPStudent(
@@ -267,9 +267,9 @@ def _find_known(codes: NDArray[np.intp], n_classes: int) -> NDArray[np.bool_]:
     known = np.bincount(codes, minlength=n_classes) > 0
     if known.sum() < 2:
         raise ValueError(
-            "A training part of cv has labeled rows of fewer than two classes (rows of "
-            "weight 0 do not count), from which peers learn nothing. Use a cv that "
-            "stratifies or shuffles, or pass peers=False."
+            "The labeled rows of a training part of cv that weigh more than 0 are of "
+            "fewer than two classes, from which peers learn nothing. Change "
+            "sample_weight or cv, or pass peers=False."
         )
     return known
 

@@ -87,13 +87,14 @@ class SLaMDistiller(BaseDistiller):
         Whether ``1 - alpha`` is divided by ``k - 1`` in the mixture (definition) or
         not (Remark B.1, the form of the paper's experiments).
     peers : {"auto"} or bool, default="auto"
-        Whether small networks, cross-fitted on the labeled rows, label the pool
-        beside the teacher. The labels are then combined: the normalized product of
-        powers of both probabilities, with the exponents that minimize the log-loss
-        on labeled rows. "auto" asks them where ``alpha`` is "isotonic" (a given alpha
-        speaks of the teacher's own labels), from 100 labeled rows on. They are networks
-        of the default kind on the student's own preprocessing; none are asked where
-        that learns from labels.
+        Whether models of other kinds (a small network, extra trees, logistic
+        regression), cross-fitted on the labeled rows, label the pool beside the
+        teacher. The labels are then combined: the normalized product of powers of all
+        probabilities, with the exponents that minimize the log-loss on labeled rows.
+        "auto" asks them where ``alpha`` is "isotonic" (a given alpha speaks of the
+        teacher's own labels) and 100 to 10,000 rows are labeled. They see what the
+        student's preprocessing makes of the rows; none are asked where that learns
+        from labels.
     teacher_temperature : {"auto"} or float, default="auto"
         Sharpening of the teacher's labels: 1 leaves them, 0 makes them hard.
         "auto" is 0.7 times the temperature that calibrates the teacher.
@@ -178,7 +179,7 @@ class SLaMDistiller(BaseDistiller):
     ``normalize`` False.
 
     Peers go beyond the paper: y is then a logarithmic opinion pool of the teacher and
-    of networks that know the labeled rows only. Exponents and accuracies are read off
+    of models that know the labeled rows only. Exponents and accuracies are read off
     labeled rows, each judged by models that did not learn from it; on the pool, the
     peers of all folds are averaged. ``alpha=1.0, teacher_temperature=1.0`` is plain
     distillation, as in :class:`PlainDistiller`.

@@ -147,9 +147,9 @@ class ModuleStudent(BaseStudent):
 class MLPStudent(ModuleStudent):
     """The default student: a multilayer perceptron for tables.
 
-    Its preprocessing is its own: numbers are centred, scaled robustly and softly
-    clipped, missing ones become the median beside an indicator; categories get
-    a learned vector each; sparse rows are scaled and densified a batch at a time.
+    Its preprocessing is its own: numbers are centred, scaled robustly, softly clipped
+    and binned, missing ones become the median beside an indicator; categories get a
+    learned vector each; sparse rows are scaled and densified a batch at a time.
 
     Parameters
     ----------
@@ -217,6 +217,11 @@ class MLPStudent(ModuleStudent):
     Training uses as many of torch's threads as one step can feed, usually one,
     and restores their number: small networks lose heavily with many threads.
 
+    References
+    ----------
+    Gorishniy, Rubachev, Babenko, "On Embeddings for Numerical Features in Tabular Deep
+    Learning", NeurIPS 2022 (piecewise-linear encoding by bins).
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -260,6 +265,10 @@ class MLPStudent(ModuleStudent):
         return True
 
     def _fit_encoding(self, table: Any) -> None:
+        if not isinstance(self.n_bins, numbers.Integral) or self.n_bins < 0:
+            raise ValueError(
+                f"n_bins must be an integer of at least 0, got {self.n_bins!r}."
+            )
         self.encoder_ = TableEncoder(self.n_bins).fit(self._preprocess(table))
 
     def _encode(self, table: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Small networks that label the pool beside the teacher."""
+"""Models of other kinds that label the pool beside the teacher."""
 
 import numpy as np
 import pandas as pd
@@ -6,13 +6,35 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.compose import make_column_transformer
+from sklearn.datasets import make_classification
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, TargetEncoder
 
-from sklearn_slam import CallableTeacher, MLPStudent, PlainDistiller, SLaMDistiller
+from sklearn_slam import (
+    CallableTeacher,
+    MLPStudent,
+    PlainDistiller,
+    SLaMDistiller,
+    _slam,
+)
+from sklearn_slam._peers import _n_trees
 from sklearn_slam._training import StudentNet
+
+
+@pytest.fixture
+def table():
+    """Labeled rows, as many as peers want, and a pool of three separable classes."""
+    X, y = make_classification(
+        n_samples=400,
+        n_features=8,
+        n_informative=6,
+        n_classes=3,
+        class_sep=2.0,
+        random_state=0,
+    )
+    return X[:120], y[:120], X[120:]
 
 
 def quick(teacher, **params):
@@ -65,6 +87,13 @@ def test_when_peers_are_asked(table, teacher, params, n_labeled, asked):
     slam = quick(teacher, **params)
     slam.fit(X[:n_labeled], y[:n_labeled], X_unlabeled=pool)
     assert (slam.label_accuracy_ is not slam.teacher_accuracy_) == asked
+
+
+def test_peers_are_not_asked_with_very_many_labels(table, teacher, monkeypatch):
+    X, y, pool = table
+    monkeypatch.setattr(_slam, "LABELED_FOR_PEERS", (100, 119))
+    slam = quick(teacher).fit(X, y, X_unlabeled=pool)
+    assert slam.label_accuracy_ is slam.teacher_accuracy_
 
 
 def test_given_alpha_of_one_is_plain_distillation(table, teacher):
@@ -121,6 +150,49 @@ def test_rows_that_weigh_nothing_teach_peers_nothing(table):
         for labels in (y, wrong)
     ]
     assert_array_equal(fits[0].predict_proba(X), fits[1].predict_proba(X))
+
+
+def test_the_unit_of_weights_does_not_matter(table, teacher):
+    X, y, pool = table
+    weights = np.random.RandomState(0).uniform(0.5, 2.0, len(y))
+    labels = [
+        quick(teacher)
+        .fit(X, y, X_unlabeled=pool, sample_weight=unit * weights)
+        .label_accuracy_.proba_
+        for unit in (1.0, 1024.0)
+    ]
+    # Powers of two scale without rounding; the teacher, fitted on weights as they
+    # are, is regularized less by larger ones.
+    assert_allclose(*labels, atol=0.05)
+
+
+def test_a_fold_whose_weights_leave_one_class_is_refused(table):
+    X, y, pool = table
+    weights = np.where(y == 0, 1.0, 0.0)
+    silent = CallableTeacher(lambda rows: np.full((len(rows), 3), 1 / 3), [0, 1, 2])
+    with pytest.raises(ValueError, match="fewer than two classes"):
+        quick(silent).fit(X, y, X_unlabeled=pool, sample_weight=weights)
+
+
+def test_peers_know_categories():
+    # Who lives where is all there is to know, and no order of the towns tells it.
+    rng = np.random.RandomState(0)
+    towns = np.array(list("abcdefgh"))
+    frame = pd.DataFrame(
+        {"town": rng.choice(towns, 600), "noise": rng.normal(size=600)}
+    )
+    y = np.isin(frame["town"], ["a", "d", "e", "g"])
+    says = np.full((600, 2), 0.5)
+    teacher = CallableTeacher(lambda rows: says[: len(rows)], [False, True])
+    model = quick(teacher)
+    model.fit(frame[:200], y[:200], X_unlabeled=frame[200:])
+    assert model.label_accuracy_.hits_.mean() > 0.95
+
+
+def test_a_forest_of_many_classes_has_fewer_trees():
+    assert _n_trees(1_000, 10) == 100
+    assert _n_trees(10_000, 26) * 10_000 * (26 + 8) <= 2e7
+    assert _n_trees(100_000, 1_000) == 10
 
 
 def test_a_class_that_no_peer_has_seen_is_left_to_the_teacher(table):
