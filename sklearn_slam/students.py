@@ -269,7 +269,9 @@ class MLPStudent(ModuleStudent):
             raise ValueError(
                 f"n_bins must be an integer of at least 0, got {self.n_bins!r}."
             )
-        self.encoder_ = TableEncoder(self.n_bins).fit(self._preprocess(table))
+        self.encoder_: TableEncoder = TableEncoder(self.n_bins).fit(
+            self._preprocess(table)
+        )
 
     def _encode(self, table: Any) -> Any:
         return self.encoder_.transform(table)
