@@ -212,25 +212,25 @@ def test_unfitted_is_refused(display):
 
 def test_report_measures_what_scikit_learn_measures(table, teacher):
     X, y, pool = table
-    slam = quick(teacher).fit(X[:80], y[:80], X_unlabeled=pool)
+    slam = quick(teacher).fit(X[:60], y[:60], X_unlabeled=pool)
     threads = torch.get_num_threads()
-    report = report_on(slam, X[80:], y[80:], X=X[:80], y=y[:80], X_unlabeled=pool)
+    report = report_on(slam, X[60:], y[60:], X=X[:60], y=y[:60], X_unlabeled=pool)
     assert torch.get_num_threads() == threads
     methods = ["teacher", "labels only", "plain distillation", "SLaM"]
     assert report.index.tolist() == methods
     assert report.columns.tolist() == [*QUALITY, *LATENCY, "size_bytes"]
-    proba = slam.predict_proba(X[80:])
+    proba = slam.predict_proba(X[60:])
     measured = report.loc["SLaM"]
-    assert measured["accuracy"] == pytest.approx(slam.score(X[80:], y[80:]))
-    assert measured["log_loss"] == pytest.approx(log_loss(y[80:], proba))
+    assert measured["accuracy"] == pytest.approx(slam.score(X[60:], y[60:]))
+    assert measured["log_loss"] == pytest.approx(log_loss(y[60:], proba))
     assert measured["roc_auc"] == pytest.approx(
-        roc_auc_score(y[80:], proba, multi_class="ovr")
+        roc_auc_score(y[60:], proba, multi_class="ovr")
     )
     assert measured["calibration_error"] == pytest.approx(
-        expected_calibration_error(y[80:], proba)
+        expected_calibration_error(y[60:], proba)
     )
     assert measured["agreement"] == np.mean(
-        slam.predict(X[80:]) == slam.teacher_.predict(X[80:])
+        slam.predict(X[60:]) == slam.teacher_.predict(X[60:])
     )
     assert report.loc["teacher", "agreement"] == 1
     assert (report[LATENCY] > 0).all(axis=None)
@@ -273,19 +273,19 @@ def test_unlabeled_rows_in_any_place_give_one_report(table, form):
 
 def test_fitted_teacher_and_weights(table):
     X, y, pool = table
-    fitted = GaussianNB().fit(X[:60], y[:60])
-    weights = {"sample_weight": np.linspace(0.5, 2, 60)}
+    fitted = GaussianNB().fit(X[:45], y[:45])
+    weights = {"sample_weight": np.linspace(0.5, 2, 45)}
     slam = quick(FrozenEstimator(fitted))
-    slam.fit(X[60:], y[60:], X_unlabeled=pool, **weights)
+    slam.fit(X[45:], y[45:], X_unlabeled=pool, **weights)
     report = report_on(
-        slam, X[:60], y[:60], X=X[60:], y=y[60:], X_unlabeled=pool, **weights
+        slam, X[:45], y[:45], X=X[45:], y=y[45:], X_unlabeled=pool, **weights
     )
     seed = slam.student_.random_state
     alone = MLPStudent((8,), max_epochs=2, random_state=seed)
-    alone.fit(X[60:], y[60:], **weights)
-    loss = log_loss(y[:60], alone.predict_proba(X[:60]))
+    alone.fit(X[45:], y[45:], **weights)
+    loss = log_loss(y[:45], alone.predict_proba(X[:45]))
     assert report.loc["labels only", "log_loss"] == pytest.approx(loss)
-    loss = log_loss(y[:60], fitted.predict_proba(X[:60]).astype(np.float32))
+    loss = log_loss(y[:45], fitted.predict_proba(X[:45]).astype(np.float32))
     assert report.loc["teacher", "log_loss"] == pytest.approx(loss)
 
 

@@ -93,6 +93,8 @@ class TestCallbacks:
         X, y, pool = table
         recorder = Recorder()
         model = Distiller(teacher, max_epochs=4, cv=3, random_state=0)
+        if Distiller is SLaMDistiller:
+            model.set_params(peers=True)
         model.set_callbacks(recorder).fit(X, y, X_unlabeled=pool)
         peers = [*["fold"] * 3, "cross-fit peers"] * (Distiller is SLaMDistiller)
         assert recorder.events == [

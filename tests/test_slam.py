@@ -205,7 +205,7 @@ def test_calibration_keeps_classes(table, teacher):
 
 def test_zero_weights_leave_rows_out(table):
     X, y, pool = table
-    weights = np.r_[np.ones(100), np.zeros(20)]
+    weights = np.r_[np.ones(70), np.zeros(20)]
     # A constant teacher, so that only loss, statistics and calibration use weights.
     teacher = CallableTeacher(lambda rows: np.full((len(rows), 3), 1 / 3), [0, 1, 2])
     wrong = np.where(weights > 0, y, (y + 1) % 3)
