@@ -17,6 +17,10 @@ SHIFT_LIMIT = 3.0
 """Standard deviations between the medians of a column of X and of the pool
 beyond which a warning asks whether the pool was preprocessed like X."""
 
+SCALE_LIMIT = 10.0
+"""The same of the ratio of interquartile ranges, in the median over columns: a step
+that scales does so to all, while a few columns may differ by chance."""
+
 
 def split_labels(
     y: Any, unlabeled_label: Any = None, *, n_rows: int | None = None
@@ -296,6 +300,7 @@ def warn_about_pool(X: Any, pool: Any) -> None:
     """
     if container(X) == "sparse":
         return
+    found, ratios = "", []
     for column, (values, pool_values) in enumerate(
         zip(_numeric_columns(X), _numeric_columns(pool), strict=True)
     ):
@@ -307,17 +312,30 @@ def warn_about_pool(X: Any, pool: Any) -> None:
             continue
         spread = max(finite.std(), pool_finite.std())
         shift = abs(np.median(finite) - np.median(pool_finite))
-        if shift > SHIFT_LIMIT * spread > 0:
+        if shift > SHIFT_LIMIT * spread > 0 and not found:
             name = X.columns[column] if is_frame(X) else column
-            warnings.warn(
-                f"X_unlabeled lies far from X: in column {name!r} the medians are "
-                f"{shift / spread:.1f} standard deviations apart. If a Pipeline step "
-                "scales X, it may not have seen the pool: enable metadata routing "
-                "and pass transform_input=['X_unlabeled'] to the Pipeline.",
-                UserWarning,
-                stacklevel=4,
+            found = (
+                f"in column {name!r} the medians are {shift / spread:.1f} standard "
+                "deviations apart"
             )
-            return
+        width, pool_width = (
+            np.ptp(np.quantile(part, (0.25, 0.75))) for part in (finite, pool_finite)
+        )
+        if width > 0 and pool_width > 0:
+            ratios.append(max(width, pool_width) / min(width, pool_width))
+    if not found and ratios and np.median(ratios) > SCALE_LIMIT:
+        found = (
+            "in most columns of numbers the interquartile ranges differ by a factor "
+            f"of {np.median(ratios):.0f} or more"
+        )
+    if found:
+        warnings.warn(
+            f"X_unlabeled lies far from X: {found}. If a Pipeline step scales X, it "
+            "may not have seen the pool: enable metadata routing and pass "
+            "transform_input=['X_unlabeled'] to the Pipeline.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _numeric_columns(X: Any) -> list[NDArray[Any] | None]:

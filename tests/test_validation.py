@@ -256,6 +256,15 @@ def test_pool_far_away_warns(frame):
         warn_about_pool(X, pool)
 
 
+def test_pool_on_another_scale_warns():
+    X = np.random.RandomState(0).standard_normal((50, 3))
+    with pytest.warns(UserWarning, match="ranges differ by a factor of"):
+        warn_about_pool(X, 100 * X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_about_pool(X, X * [1, 1, 100])
+
+
 @pytest.mark.parametrize("frame", [np.asarray, pd.DataFrame, pl.DataFrame])
 def test_pool_nearby_does_not_warn(frame):
     X, _ = far_tables()
