@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 
 from benchmarks.accuracy import measure
-from benchmarks.tables import OPENML, load
+from benchmarks.tables import load
 from sklearn_slam import CallableTeacher, PlainDistiller, SLaMDistiller
 from sklearn_slam._rows import take_rows
 
@@ -99,7 +99,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data-dir", default=None)
-    parser.add_argument("--data", nargs="*", choices=OPENML, default=list(LABELED))
+    parser.add_argument("--data", nargs="*", choices=LABELED, default=list(LABELED))
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1])
     parser.add_argument("--time-limit", type=float, default=120.0, help="seconds")
     parser.add_argument("--threads", type=int, default=2)

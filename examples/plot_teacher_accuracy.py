@@ -64,7 +64,7 @@ fig, ax = plt.subplots(figsize=(6.5, 4), layout="constrained")
 ax.plot(margin, estimated.alpha(margin), label="alpha, estimated")
 draw_hits(ax, estimated, "labeled rows, out of fold (95 % intervals)")
 ax.plot(margin, in_truth.alpha(margin), "k:", label="alpha on the pool, in truth")
-ax.axhline(0.9, color="gray", lw=0.8, label="alpha_min")
+ax.axhline(0.95, color="gray", lw=0.8, label="alpha_min")
 ax.set(xlabel="teacher's margin", ylabel="teacher is right", ylim=(0, 1.03))
 ax.legend(loc="lower right")
 
@@ -75,7 +75,7 @@ ax.legend(loc="lower right")
 # - *Where the pool lies.* Only the part of the curve where pool rows are matters.
 # - *How much lies at 1.* Where alpha is 1, mixing is plain distillation.
 
-alpha = np.maximum(estimated.alpha(in_truth.margins_), 0.9)
+alpha = np.maximum(estimated.alpha(in_truth.margins_), 0.95)
 print(f"{(alpha == 1).mean():.0%} of the pool has alpha = 1: there nothing is mixed")
 print(f"mean alpha on the pool: {alpha.mean():.3f}")
 print(f"the teacher's accuracy there: {in_truth.hits_.mean():.3f}")

@@ -114,15 +114,16 @@ class TableEncoder:
         (self.with_missing_,) = np.nonzero(missing.any(axis=0))
         self.n_numeric_ = values.shape[1] + len(self.with_missing_)
         self.n_categories_ = [len(codes) + 1 for codes in self.codes_.values()]
+        n_bins = min(self.n_bins, MAX_BINNED // max(1, values.shape[1]))
+        if n_bins < 2:  # one bin would repeat the number itself
+            return self
         encoded = self.transform(X)[:, : values.shape[1]]
-        n_bins = min(self.n_bins, MAX_BINNED // max(1, encoded.shape[1]))
         for place, column in enumerate(encoded.T):
             lowest, *others = np.quantile(column, np.linspace(0, 1, n_bins + 1))
             edges = [float(lowest)]
             for edge in others:
                 if edge - edges[-1] >= LEAST_BIN:
                     edges.append(float(edge))
-            # One bin would repeat the number itself.
             if len(edges) > 2:
                 self.bin_edges_[place] = edges
         return self

@@ -6,10 +6,11 @@ import copy
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
@@ -28,7 +29,7 @@ from sklearn_slam._rows import CHUNK_ROWS, Rows
 from sklearn_slam._soft_labels import combined, combining_exponents
 from sklearn_slam._student import Lesson
 from sklearn_slam._teacher import check_folds_cover
-from sklearn_slam._training import BatchSource, SparseRows
+from sklearn_slam._training import DenseRows, SparseRows
 from sklearn_slam._validation import align_proba
 from sklearn_slam.students import MLPStudent
 
@@ -41,15 +42,23 @@ NETWORK: dict[str, Any] = {
 }
 """It sees few rows, and is trained in less time than a student."""
 
-MAX_TREES, FOREST_NUMBERS = 100, 2e7
-"""Trees of a forest, and the numbers that one may hold; several forests are held at
-once. A fully grown tree has about as many nodes as it has seen rows."""
+LEAST_TREES, MAX_TREES = 10, 100
+FOREST_NUMBERS, NUMBERS_PER_NODE = 4e7, 8
+"""Numbers that a forest may hold, and those of a node beside one for each class. A
+fully grown tree has up to two nodes for each row; the forests of all folds are held at
+once. Where memory leaves room for the fewest trees at most, there is no forest."""
 
-NUMBERS_PER_NODE = 8
-"""Beside one for each class."""
+MAX_COEFFICIENTS = 2_000_000
+"""Of a linear model, of which the optimizer holds some 25 copies."""
 
-Predicts = Callable[[NDArray[np.intp]], NDArray[np.float32]]
-"""From positions of encoded rows to probabilities of all classes."""
+POOL_NUMBERS = 1_000_000
+"""Probabilities of the pool handled at once."""
+
+Block = DenseRows | SparseRows
+"""Encoded rows in memory."""
+
+Predicts = Callable[[Block], NDArray[np.float32]]
+"""From encoded rows to probabilities of all classes."""
 
 Learns = Callable[[NDArray[np.float64]], Predicts]
 """From weights of the labeled rows to a model's predictions."""
@@ -63,16 +72,18 @@ class Peer:
     known: NDArray[np.bool_]
 
     def says(
-        self, at: NDArray[np.intp], of_teacher: NDArray[np.float32]
+        self, block: Block, of_teacher: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Return probabilities of rows, the teacher's for classes not seen."""
-        proba = self.predict(at)
+        proba = self.predict(block)
         if self.known.all():
             return proba
         proba = proba * self.known
         proba /= proba.sum(axis=1, keepdims=True)
         unseen = np.where(self.known, np.float32(0.0), of_teacher)
-        return proba * (1.0 - unseen.sum(axis=1, keepdims=True)) + unseen
+        # A teacher's probabilities may be rounded, and sum to a little more than 1.
+        left = np.maximum(1.0 - unseen.sum(axis=1, keepdims=True), 0.0)
+        return proba * left + unseen
 
 
 def label_with_peers(
@@ -84,6 +95,7 @@ def label_with_peers(
     labeled_proba: NDArray[np.float32],
     pool_proba: NDArray[np.float32],
     device: str | None,
+    n_jobs: int | None,
     random_state: int,
     progress: Progress,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
@@ -107,9 +119,11 @@ def label_with_peers(
     labeled_proba, pool_proba : ndarray of shape (n_rows, n_classes)
         The teacher's, of rows that it did not learn from.
     device : str or None
+    n_jobs : int or None
+        Trees of a forest fitted or asked at once.
     random_state : int
     progress : Progress
-        Told of each fold.
+        Told of each fold, and of each block of the pool.
 
     Returns
     -------
@@ -135,51 +149,84 @@ def label_with_peers(
         labeled_share=1.0,
     )
     rng = check_random_state(random_state)
-    source = network._encode_lesson(replace(lesson, pool=rows.pool), classes, rng)
+    network._prepare(replace(lesson, pool=rows.pool), classes, rng)
     if network._preprocessed_by_labels:
         return None
-    kinds = _make_kinds(network, source, lesson, rng)
+    labeled = _encode(network, rows.X_labeled)
+    kinds = _make_kinds(network, labeled, lesson, n_jobs, rng)
     peers, of_labeled = _cross_fit(
-        kinds, folds, codes, rows.weights, labeled_proba, progress
+        kinds, labeled, folds, codes, rows.weights, labeled_proba, progress
     )
     sources = [labeled_proba, *of_labeled]
     exponents = combining_exponents(sources, codes, rows.weights)
-    pool = np.empty_like(pool_proba)
-    for start in range(0, len(pool), CHUNK_ROWS):
-        chunk = slice(start, start + CHUNK_ROWS)
-        of_teacher = pool_proba[chunk]
-        at = np.arange(len(of_teacher)) + start + len(codes)
-        said = [
-            np.mean([peer.says(at, of_teacher) for peer in of_kind], axis=0)
-            for of_kind in peers
-        ]
-        pool[chunk] = combined([of_teacher, *said], exponents)
+    pool, start = np.empty_like(pool_proba), 0
+    size = min(CHUNK_ROWS, 1 + POOL_NUMBERS // len(classes))
+    with progress.part("ask peers", "chunk", rows.pool.n_chunks(size)) as part:
+        for table in rows.pool.chunks(size):
+            part.begin()
+            block = _encode(network, table)
+            chunk = slice(start, start + len(block))
+            of_teacher = pool_proba[chunk]
+            said = [
+                reduce(np.add, (peer.says(block, of_teacher) for peer in of_kind))
+                / len(of_kind)
+                for of_kind in peers
+            ]
+            pool[chunk] = combined([of_teacher, *said], exponents)
+            start = chunk.stop
+            part.end()
     return combined(sources, exponents), pool
 
 
+def _encode(network: MLPStudent, table: Any) -> Block:
+    """Return rows as a student whose preprocessing is fitted sees them."""
+    encoded = network._encode(network._preprocess(table))
+    if sp.issparse(encoded):
+        return SparseRows(encoded)
+    return DenseRows(torch.from_numpy(encoded))
+
+
+def _take(block: Block, at: NDArray[np.intp]) -> Block:
+    """Return some rows of a block."""
+    if isinstance(block, SparseRows):
+        return SparseRows(block.X[at])
+    return DenseRows(block.X[torch.from_numpy(at)])
+
+
 def _make_kinds(
-    network: MLPStudent, source: BatchSource, lesson: Lesson, rng: np.random.RandomState
+    network: MLPStudent,
+    labeled: Block,
+    lesson: Lesson,
+    n_jobs: int | None,
+    rng: np.random.RandomState,
 ) -> list[Learns]:
-    """Return how each kind of peer learns from encoded rows, labeled ones first."""
-    n_classes = len(network.classes_)
+    """Return how each kind of peer learns from encoded labeled rows."""
+    n_rows, n_classes = len(labeled), len(network.classes_)
+    kinds: list[Learns] = [
+        partial(_train_network, network, source=labeled, lesson=lesson, rng=rng)
+    ]
     fit = partial(
         _fit_classifier,
-        source=source,
+        labeled=labeled,
         codes=lesson.y,
         classes=np.arange(n_classes),
         rng=rng,
     )
-    forest = ExtraTreesClassifier(_n_trees(len(lesson.y), n_classes))
-    indicators = _indicators(network.encoder_, source)
-    return [
-        partial(_train_network, network, source=source, lesson=lesson, rng=rng),
-        partial(fit, forest, None),
-        partial(fit, LogisticRegression(max_iter=200), indicators),
-    ]
+    of_tree = 2 * n_rows * (n_classes + NUMBERS_PER_NODE)
+    n_trees = min(MAX_TREES, int(FOREST_NUMBERS // of_tree))
+    if n_trees >= LEAST_TREES:
+        kinds.append(partial(fit, ExtraTreesClassifier(n_trees, n_jobs=n_jobs), None))
+    encoder = network.encoder_
+    n_columns = encoder.n_numeric_ + sum(encoder.n_categories_)
+    if n_columns * n_classes <= MAX_COEFFICIENTS:
+        indicators = _indicators(encoder)
+        kinds.append(partial(fit, LogisticRegression(max_iter=200), indicators))
+    return kinds
 
 
 def _cross_fit(
     kinds: list[Learns],
+    block: Block,
     folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]],
     codes: NDArray[np.intp],
     weights: NDArray[np.float64] | None,
@@ -200,7 +247,7 @@ def _cross_fit(
             known = _find_known(codes[of_fold > 0], n_classes)
             for kind, learn in enumerate(kinds):
                 peer = Peer(learn(of_fold), known)
-                labeled[kind, test] += peer.says(test, of_teacher[test])
+                labeled[kind, test] += peer.says(_take(block, test), of_teacher[test])
                 peers[kind].append(peer)
             times[test] += 1
             part.end()
@@ -212,7 +259,7 @@ def _train_network(
     network: MLPStudent,
     weights: NDArray[np.float64],
     *,
-    source: BatchSource,
+    source: Block,
     lesson: Lesson,
     rng: np.random.RandomState,
 ) -> Predicts:
@@ -222,8 +269,9 @@ def _train_network(
     if learner._interrupted:
         raise KeyboardInterrupt
 
-    def predict(at: NDArray[np.intp]) -> NDArray[np.float32]:
-        logits = training.logits_at(learner.net_, torch.from_numpy(at))
+    def predict(block: Block) -> NDArray[np.float32]:
+        of_block = replace(training, source=block)
+        logits = of_block.logits_at(learner.net_, torch.arange(len(block)))
         return torch.softmax(logits, dim=1).numpy()
 
     return predict
@@ -234,30 +282,30 @@ def _fit_classifier(
     columns: Any,
     weights: NDArray[np.float64],
     *,
-    source: BatchSource,
+    labeled: Block,
     codes: NDArray[np.intp],
     classes: NDArray[np.intp],
     rng: np.random.RandomState,
 ) -> Predicts:
     """Fit a clone of a classifier to encoded rows, as ``columns`` transforms them."""
 
-    def rows_at(at: NDArray[np.intp]) -> Any:
-        # Sparse rows stay sparse.
-        if isinstance(source, SparseRows):
-            return source.X[at]
-        rows = source.batch(torch.from_numpy(at)).numpy()
-        return rows if columns is None else columns.transform(rows)
+    def table(block: Block) -> Any:
+        if isinstance(block, SparseRows):
+            return block.X
+        return (
+            block.X.numpy() if columns is None else columns.transform(block.X.numpy())
+        )
 
     seed = int(rng.randint(np.iinfo(np.int32).max))
     model = clone(classifier).set_params(random_state=seed)
-    (learned,) = np.nonzero(weights)
+    (at,) = np.nonzero(weights)
     with warnings.catch_warnings():
         # A linear model that has nearly converged serves as well.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(rows_at(learned), codes[learned], sample_weight=weights[learned])
+        model.fit(table(_take(labeled, at)), codes[at], sample_weight=weights[at])
 
-    def predict(at: NDArray[np.intp]) -> NDArray[np.float32]:
-        return align_proba(model.predict_proba(rows_at(at)), model.classes_, classes)
+    def predict(block: Block) -> NDArray[np.float32]:
+        return align_proba(model.predict_proba(table(block)), model.classes_, classes)
 
     return predict
 
@@ -274,20 +322,15 @@ def _find_known(codes: NDArray[np.intp], n_classes: int) -> NDArray[np.bool_]:
     return known
 
 
-def _n_trees(n_rows: int, n_classes: int) -> int:
-    """Return how many trees a forest has, fewer where they would be large."""
-    of_tree = n_rows * (n_classes + NUMBERS_PER_NODE)
-    return int(np.clip(FOREST_NUMBERS / of_tree, 10, MAX_TREES))
-
-
-def _indicators(encoder: TableEncoder, source: BatchSource) -> Any:
+def _indicators(encoder: TableEncoder) -> Any:
     """Return a transformer of columns of codes to indicators, None without any."""
     n_numeric, sizes = encoder.n_numeric_, encoder.n_categories_
     if not sizes:
         return None
     categories = [np.arange(size, dtype=np.float32) for size in sizes]
     codes = np.arange(n_numeric, n_numeric + len(sizes))
-    return make_column_transformer(
+    transformer = make_column_transformer(
         (OneHotEncoder(categories=categories, dtype=np.float32), codes),
         remainder="passthrough",
-    ).fit(source.batch(torch.arange(1)).numpy())
+    ).set_output(transform="default")
+    return transformer.fit(np.zeros((1, n_numeric + len(sizes)), dtype=np.float32))

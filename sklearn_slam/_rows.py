@@ -110,10 +110,9 @@ class Rows:
         """Append the rows of another."""
         return Rows(self.parts + other.parts)
 
-    @property
-    def n_chunks(self) -> int:
-        """Number of tables that ``chunks`` yields."""
-        return int(np.sum(-(-np.diff(self.offsets) // CHUNK_ROWS)))
+    def n_chunks(self, size: int = CHUNK_ROWS) -> int:
+        """Return the number of tables that ``chunks`` yields."""
+        return int(np.sum(-(-np.diff(self.offsets) // size)))
 
     def chunks(self, size: int = CHUNK_ROWS) -> Iterator[Any]:
         """Yield the rows in order, as tables of at most ``size`` rows."""

@@ -308,14 +308,18 @@ class SLaMDistiller(BaseDistiller):
             alpha=self.alpha, top_k=self.top_k, top_k_accuracy=self.top_k_accuracy
         )
 
-    def _asks_peers(self, codes: NDArray[np.intp], n_classes: int) -> bool:
+    def _asks_peers(self, task: Task) -> bool:
         """Tell whether other models label the pool beside the teacher."""
         if self.peers != "auto":
             return bool(self.peers)
-        # Each fold must hold two classes to learn from.
-        *_, second, _ = np.sort(np.bincount(codes, minlength=n_classes))
+        codes, weights = task.codes, task.rows.weights
+        learned = np.ones(len(codes), bool) if weights is None else weights > 0
+        *_, second, _ = np.sort(np.bincount(codes[learned], minlength=2))
         few, many = LABELED_FOR_PEERS
-        return few <= len(codes) <= many and second >= 2 and self.alpha == "isotonic"
+        if self.alpha != "isotonic" or second < 2 or not few <= learned.sum() <= many:
+            return False
+        # Each fold must hold two classes to learn from.
+        return all(np.ptp(codes[train][learned[train]]) for train, _ in task.folds)
 
     def _choose_labels(
         self,
@@ -326,9 +330,9 @@ class SLaMDistiller(BaseDistiller):
     ) -> tuple[Sequence[NDArray[np.float32]], TeacherAccuracy]:
         """Return the teacher's labels, combined with those of its peers."""
         labels = None
-        if self._asks_peers(task.codes, len(task.classes)):
+        if self._asks_peers(task):
             memory = check_memory(self.memory)
-            labels = memory.cache(label_with_peers, ignore=["progress"])(
+            labels = memory.cache(label_with_peers, ignore=["n_jobs", "progress"])(
                 as_student(self.student).preprocessor,
                 task.rows,
                 task.codes,
@@ -336,6 +340,7 @@ class SLaMDistiller(BaseDistiller):
                 task.folds,
                 *of_teacher,
                 device=self.device,
+                n_jobs=self.n_jobs,
                 random_state=task.seed,
                 progress=progress,
             )

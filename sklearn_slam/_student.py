@@ -384,7 +384,8 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
     ) -> Self:
         """Fit preprocessing and network to what the student is to learn."""
         rng = check_random_state(self.random_state)
-        source = self._encode_lesson(lesson, classes, rng)
+        self._prepare(lesson, classes, rng)
+        source = self._encode_rows(lesson.labeled + lesson.pool)
         self._learn(source, lesson, rng, progress)
         if self._interrupted:
             warnings.warn(
@@ -396,14 +397,13 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             )
         return self
 
-    def _encode_lesson(
+    def _prepare(
         self, lesson: Lesson, classes: NDArray[Any], rng: np.random.RandomState
-    ) -> BatchSource:
-        """Fit the preprocessing; return the encoded rows, labeled ones first."""
+    ) -> None:
+        """Take over the classes, and fit the preprocessing."""
         self.classes_ = classes
         self.temperature_ = 1.0
         self._fit_preprocessing(lesson, rng)
-        return self._encode_rows(lesson.labeled + lesson.pool)
 
     def _learn(
         self,

@@ -235,7 +235,9 @@ def _predict(
     """Return a teacher's probabilities of rows, computed in chunks."""
     proba = np.empty((len(rows), len(classes)), dtype=np.float32)
     start = 0
-    with progress.part("ask teacher", "chunk", rows.n_chunks, n_rows=len(rows)) as part:
+    with progress.part(
+        "ask teacher", "chunk", rows.n_chunks(), n_rows=len(rows)
+    ) as part:
         for chunk in rows.chunks():
             part.begin()
             stop = start + chunk.shape[0]
@@ -464,7 +466,10 @@ def make_folds(
     with warnings.catch_warnings():
         # Probabilities are aligned where a fold lacks a class.
         warnings.filterwarnings("ignore", "The least populated class")
-        folds = list(check_cv(cv, y, classifier=True).split(X, y, groups))
+        folds = [
+            (_positions(train), _positions(test))
+            for train, test in check_cv(cv, y, classifier=True).split(X, y, groups)
+        ]
     for train, _ in folds:
         if len(np.unique(y[train])) < 2:
             raise ValueError(
@@ -472,6 +477,12 @@ def make_folds(
                 "rows, use fewer folds, or pass a fitted teacher (and peers=False)."
             )
     return folds
+
+
+def _positions(rows: Any) -> NDArray[np.intp]:
+    """Return rows of a fold by position; a user's folds may be boolean masks."""
+    rows = np.asarray(rows)
+    return np.flatnonzero(rows) if rows.dtype == bool else rows
 
 
 def warn_if_memorized(

@@ -321,8 +321,9 @@ def warn_about_pool(X: Any, pool: Any) -> None:
         width, pool_width = (
             np.ptp(np.quantile(part, (0.25, 0.75))) for part in (finite, pool_finite)
         )
-        if width > 0 and pool_width > 0:
-            ratios.append(max(width, pool_width) / min(width, pool_width))
+        comparable = width > 0 and pool_width > 0
+        ratio = max(width, pool_width) / min(width, pool_width) if comparable else 1.0
+        ratios.append(ratio)
     if not found and ratios and np.median(ratios) > SCALE_LIMIT:
         found = (
             "in most columns of numbers the interquartile ranges differ by a factor "
@@ -341,7 +342,7 @@ def warn_about_pool(X: Any, pool: Any) -> None:
 def _numeric_columns(X: Any) -> list[NDArray[Any] | None]:
     """Return a table's columns as float arrays, None where they are not numbers."""
     if not is_frame(X):
-        return list(np.asarray(X).T) if X.dtype.kind in "fiub" else []
+        return list(np.asarray(X).T) if X.dtype.kind in "fiu" else []
     columns = (np.asarray(X[name]) for name in X.columns)
     return [
         column.astype(float) if column.dtype.kind in "fiu" else None

@@ -5,10 +5,13 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import make_classification
 from sklearn.decomposition import PCA
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, TargetEncoder
 
@@ -17,9 +20,10 @@ from sklearn_slam import (
     MLPStudent,
     PlainDistiller,
     SLaMDistiller,
+    _peers,
     _slam,
 )
-from sklearn_slam._peers import _n_trees
+from sklearn_slam._peers import label_with_peers
 from sklearn_slam._training import StudentNet
 
 
@@ -35,6 +39,14 @@ def table():
         random_state=0,
     )
     return X[:120], y[:120], X[120:]
+
+
+class Recorded:
+    """Stands in for what combines labels, and keeps them."""
+
+    def __call__(self, *args, **params):
+        self.labels = label_with_peers(*args, **params)
+        return self.labels
 
 
 def quick(teacher, **params):
@@ -166,12 +178,16 @@ def test_the_unit_of_weights_does_not_matter(table, teacher):
     assert_allclose(*labels, atol=0.05)
 
 
-def test_a_fold_whose_weights_leave_one_class_is_refused(table):
+def test_weights_that_leave_a_fold_one_class(table):
     X, y, pool = table
     weights = np.where(y == 0, 1.0, 0.0)
+    weights[np.flatnonzero(y == 1)[:1]] = 1.0
     silent = CallableTeacher(lambda rows: np.full((len(rows), 3), 1 / 3), [0, 1, 2])
+    given = {"X_unlabeled": pool, "sample_weight": weights}
     with pytest.raises(ValueError, match="fewer than two classes"):
-        quick(silent).fit(X, y, X_unlabeled=pool, sample_weight=weights)
+        quick(silent, peers=True).fit(X, y, **given)
+    alone = quick(silent, normalize=True).fit(X, y, **given)
+    assert alone.label_accuracy_ is alone.teacher_accuracy_
 
 
 def test_peers_know_categories():
@@ -189,10 +205,73 @@ def test_peers_know_categories():
     assert model.label_accuracy_.hits_.mean() > 0.95
 
 
-def test_a_forest_of_many_classes_has_fewer_trees():
-    assert _n_trees(1_000, 10) == 100
-    assert _n_trees(10_000, 26) * 10_000 * (26 + 8) <= 2e7
-    assert _n_trees(100_000, 1_000) == 10
+def test_categories_under_another_output_of_transformers():
+    rng = np.random.RandomState(0)
+    frame = pd.DataFrame({"town": rng.choice(list("abc"), 300)})
+    y = (frame["town"] == "b").to_numpy()
+    teacher = CallableTeacher(lambda rows: np.full((len(rows), 2), 0.5), [False, True])
+    with config_context(transform_output="pandas"):
+        model = quick(teacher).fit(frame[:100], y[:100], X_unlabeled=frame[100:])
+    assert model.label_accuracy_.hits_.mean() > 0.95
+
+
+def test_kinds_that_would_be_large_are_left_out(table, monkeypatch):
+    X, y, pool = table
+
+    def labels():
+        return quick(GaussianNB()).fit(X, y, X_unlabeled=pool).label_accuracy_.proba_
+
+    def fitted(self, *args, **params):
+        raise AssertionError
+
+    whole = labels()
+    # Nine trees, and one coefficient more than are allowed.
+    of_tree = 2 * 120 * (3 + _peers.NUMBERS_PER_NODE)
+    monkeypatch.setattr(_peers, "FOREST_NUMBERS", 10 * of_tree - 1)
+    monkeypatch.setattr(_peers, "MAX_COEFFICIENTS", 8 * 3 - 1)
+    monkeypatch.setattr(ExtraTreesClassifier, "fit", fitted)
+    monkeypatch.setattr(_peers.LogisticRegression, "fit", fitted)
+    assert (labels() != whole).any()
+
+
+@pytest.mark.parametrize("total", [0.993, 1.009])
+def test_rounded_probabilities_of_a_class_not_seen(table, total):
+    X, y, pool = table
+    two = np.resize(np.flatnonzero(y != 2), 120)
+    teacher = CallableTeacher(
+        lambda rows: np.tile([0, 0, total], (len(rows), 1)), [0, 1, 2]
+    )
+    with pytest.warns(UserWarning, match="No labeled row has class"):
+        model = quick(teacher).fit(X[two], y[two], X_unlabeled=pool)
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+def test_folds_may_be_masks(table, teacher):
+    X, y, pool = table
+    test = np.arange(120) % 2 == 0
+    masks = [(~test, test), (test, ~test)]
+    positions = [tuple(map(np.flatnonzero, fold)) for fold in masks]
+    probas = [
+        quick(teacher, cv=cv).fit(X, y, X_unlabeled=pool).predict_proba(pool)
+        for cv in (masks, positions)
+    ]
+    assert_array_equal(*probas)
+
+
+def test_a_mapped_pool_and_blocks_of_it(table, teacher, tmp_path, monkeypatch):
+    X, y, pool = table
+    np.save(tmp_path / "pool.npy", pool)
+    mapped = np.load(tmp_path / "pool.npy", mmap_mode="r")
+    labels = {}
+    monkeypatch.setattr(_slam, "label_with_peers", recorded := Recorded())
+    for name, rows in {"array": pool, "mapped": mapped, "blocks": pool}.items():
+        if name == "blocks":
+            monkeypatch.setattr(_peers, "POOL_NUMBERS", 100)
+        quick(teacher).fit(X, y, X_unlabeled=rows)
+        labels[name] = recorded.labels
+    for name in ("mapped", "blocks"):
+        assert_allclose(labels[name][0], labels["array"][0], atol=1e-6)
+        assert_allclose(labels[name][1], labels["array"][1], atol=1e-6)
 
 
 def test_a_class_that_no_peer_has_seen_is_left_to_the_teacher(table):

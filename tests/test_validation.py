@@ -263,6 +263,7 @@ def test_pool_on_another_scale_warns():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_about_pool(X, X * [1, 1, 100])
+        warn_about_pool(X > 0, X > 1)
 
 
 @pytest.mark.parametrize("frame", [np.asarray, pd.DataFrame, pl.DataFrame])
