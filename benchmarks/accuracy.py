@@ -64,10 +64,10 @@ METHODS = {
     "forward": (ForwardCorrectionDistiller, {}),
     "semiparametric": (SemiparametricDistiller, {}),
     "plain soft, peers": (SLaMDistiller, UNMIXED),
-    "SLaM, no peers": (SLaMDistiller, {"peers": False}),
+    "mixing alone": (SLaMDistiller, {"peers": False, "vid_weight": 0.0}),
+    "SLaM, no VID": (SLaMDistiller, {"vid_weight": 0.0}),
+    "SLaM, weighted": (WeightedDistiller, {**MIXED, "vid_weight": 0.0}),
     "SLaM": (SLaMDistiller, {}),
-    "SLaM, weighted": (WeightedDistiller, MIXED),
-    "SLaM, VID": (VIDDistiller, MIXED),
 }
 REFERENCES = ("teacher", "labels only", "self-training")
 PLAIN, OURS = "plain soft", "SLaM"

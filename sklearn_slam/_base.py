@@ -79,6 +79,11 @@ class Knowledge:
     accuracy: TeacherAccuracy
     temperature: float
 
+    @property
+    def of_teacher(self) -> dict[str, tuple[Any, NDArray[Any]]]:
+        """The target that tells the teacher's rows from labeled ones."""
+        return {"of_teacher": (False, np.ones(len(self.pool), dtype=bool))}
+
 
 @dataclass(frozen=True)
 class Objective:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -195,7 +194,7 @@ class TaylorDistiller(BaseDistiller):
 
     def _make_objective(self, knowledge: Knowledge) -> Objective:
         loss = where_taught(taylor_cross_entropy, self.order)
-        return Objective(loss, of_teacher(knowledge))
+        return Objective(loss, knowledge.of_teacher)
 
 
 @document_shared
@@ -276,7 +275,7 @@ class ForwardCorrectionDistiller(BaseDistiller):
     def _make_objective(self, knowledge: Knowledge) -> Objective:
         transition = torch.from_numpy(confusion(knowledge)).float()
         loss = where_taught(forward_corrected, transition)
-        return Objective(loss, of_teacher(knowledge))
+        return Objective(loss, knowledge.of_teacher)
 
 
 @document_shared
@@ -517,11 +516,6 @@ class UPSDistiller(BaseDistiller):
         return Objective(
             _selected_loss, {"chosen": (True, chosen), "excluded": (False, excluded)}
         )
-
-
-def of_teacher(knowledge: Knowledge) -> Mapping[str, tuple[Any, NDArray[Any]]]:
-    """Return the target that tells the teacher's rows from labeled ones."""
-    return {"of_teacher": (False, np.ones(len(knowledge.pool), dtype=bool))}
 
 
 def confusion(knowledge: Knowledge) -> NDArray[np.float64]:

@@ -8,14 +8,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from sklearn.neighbors import NearestNeighbors
-from torch import Tensor
+from torch import Tensor, nn
 
-from sklearn_slam._base import Knowledge, Objective, check_integer, is_real
-from sklearn_slam._baseline_losses import VariationalDistance
-from sklearn_slam._baselines import of_teacher
+from sklearn_slam._base import Knowledge, Objective, check_integer
 from sklearn_slam._docs import document_shared
 from sklearn_slam._slam import SLaMDistiller
-from sklearn_slam._soft_labels import margins, smoothed
+from sklearn_slam._soft_labels import margins
 from sklearn_slam._training import LossFunction
 
 LEAST_LOSS = 1e-3
@@ -77,6 +75,7 @@ class WeightedDistiller(SLaMDistiller):
         top_k_accuracy: float = 0.9,
         normalize: bool = False,
         peers: bool | Literal["auto"] = "auto",
+        vid_weight: float | Literal["auto"] = "auto",
         teacher_temperature: float | Literal["auto"] = 1.0,
         labeled_weight: float | Literal["auto"] = "auto",
         calibrate: bool = True,
@@ -102,6 +101,7 @@ class WeightedDistiller(SLaMDistiller):
             top_k_accuracy=top_k_accuracy,
             normalize=normalize,
             peers=peers,
+            vid_weight=vid_weight,
             teacher_temperature=teacher_temperature,
             labeled_weight=labeled_weight,
             calibrate=calibrate,
@@ -152,7 +152,7 @@ class WeightedDistiller(SLaMDistiller):
             targets["weight"][n_labeled:] = torch.from_numpy(weight).clamp_max(1.0)
 
         return Objective(
-            _weighted(objective.loss),
+            Weighted(objective.loss),
             {**objective.targets, "weight": (1.0, np.ones(n_pool, np.float32))},
             refresh,
         )
@@ -164,7 +164,7 @@ class VIDDistiller(SLaMDistiller):
 
     Parameters
     ----------
-    vid_weight : float, default=0.1
+    vid_weight : {"auto"} or float, default=0.1
         Weight of the variational term, at least 0; 0 leaves it out.
     alpha : {"isotonic"}, float or callable, default=1.0
         As in :class:`SLaMDistiller`. 1 leaves mixing out; "isotonic" combines
@@ -203,7 +203,7 @@ class VIDDistiller(SLaMDistiller):
         teacher: Any = None,
         student: Any = None,
         *,
-        vid_weight: float = 0.1,
+        vid_weight: float | Literal["auto"] = 0.1,
         alpha: Literal["isotonic"] | float | Callable[[Any], Any] = 1.0,
         alpha_min: float | Literal["auto"] = "auto",
         top_k: Literal["auto"] | int = "auto",
@@ -235,6 +235,7 @@ class VIDDistiller(SLaMDistiller):
             top_k_accuracy=top_k_accuracy,
             normalize=normalize,
             peers=peers,
+            vid_weight=vid_weight,
             teacher_temperature=teacher_temperature,
             labeled_weight=labeled_weight,
             calibrate=calibrate,
@@ -251,34 +252,21 @@ class VIDDistiller(SLaMDistiller):
             verbose=verbose,
             random_state=random_state,
         )
-        self.vid_weight = vid_weight
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        if not is_real(self.vid_weight, 0, np.inf):
-            raise ValueError(
-                f"vid_weight must be a number of at least 0, got {self.vid_weight!r}."
-            )
-
-    def _make_objective(self, knowledge: Knowledge) -> Objective:
-        objective = super()._make_objective(knowledge)
-        n_classes = knowledge.pool_proba.shape[1]
-        return Objective(
-            VariationalDistance(objective.loss, n_classes, float(self.vid_weight)),
-            {
-                **objective.targets,
-                "teacher_log_proba": (0.0, np.log(smoothed(knowledge.pool_proba))),
-                **of_teacher(knowledge),
-            },
-        )
 
 
-def _weighted(loss: LossFunction) -> LossFunction:
-    """Return a loss that is multiplied by the target ``weight``."""
+class Weighted(nn.Module):
+    """A loss that is multiplied by the target ``weight``.
 
-    def weighted(
-        logits: Tensor, labels: Tensor, *, weight: Tensor, **targets: Tensor
-    ) -> Tensor:
-        return weight * loss(logits, labels, **targets)
+    Parameters
+    ----------
+    loss : callable
+        From logits and targets to a loss per row; a module's parameters are kept.
+    """
 
-    return weighted
+    def __init__(self, loss: LossFunction) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, logits: Tensor, *, weight: Tensor, **targets: Tensor) -> Tensor:
+        """Return the weighted loss per row."""
+        return weight * self.loss(logits, **targets)

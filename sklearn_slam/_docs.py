@@ -19,6 +19,7 @@ KINDS = {
     "top_k_accuracy": "float",
     "normalize": "bool",
     "peers": '{"auto"} or bool',
+    "vid_weight": '{"auto"} or float',
     "labeled_weight": '{"auto"} or float',
     "calibrate": "bool",
     "cv": "int, splitter or iterable",

@@ -13,17 +13,25 @@ from sklearn.utils.validation import check_memory
 from torch import Tensor
 
 from sklearn_slam._base import BaseDistiller, Knowledge, Objective, is_real
+from sklearn_slam._baseline_losses import VariationalDistance
 from sklearn_slam._labeling import Task
 from sklearn_slam._losses import ClosedForm, mixing_gradient
 from sklearn_slam._peers import label_with_peers
 from sklearn_slam._progress import Progress
-from sklearn_slam._soft_labels import margins, top_k_mask
+from sklearn_slam._soft_labels import margins, smoothed, top_k_mask
 from sklearn_slam._teacher_accuracy import TeacherAccuracy, consistent_mixing
+from sklearn_slam._training import LossFunction
 from sklearn_slam.students import as_student
 
 AUTO_ALPHA_MIN = 0.95
 """Lower bound on an estimated alpha. Lower ones win no accuracy that can be told from
 noise on tables, and cost log-loss."""
+
+AUTO_VID_WEIGHT, MAX_VID_CLASSES = 0.1, 100
+"""The variational term of vid_weight="auto". Where the student finds the label of a
+row unlikely, the mixing loss is nearly flat, on purpose; with many labels, most of
+which are right, that slows learning, and this term does not. With more classes its
+matrix of classes by classes would cost more than the student."""
 
 LABELED_FOR_PEERS = 100, 10_000
 """Labeled rows with which peers="auto" asks peers. How much they count is read off
@@ -95,6 +103,10 @@ class SLaMDistiller(BaseDistiller):
         teacher's own labels) and 100 to 10,000 rows are labeled. They see what the
         student's preprocessing makes of the rows; none are asked where that learns
         from labels.
+    vid_weight : {"auto"} or float, default="auto"
+        Weight, at least 0, of a variational term that draws the student's
+        log-probabilities towards the labels' (:class:`VIDDistiller`). "auto" is 0.1
+        where ``alpha`` is "isotonic" and there are at most 100 classes, else 0.
     teacher_temperature : {"auto"} or float, default="auto"
         Sharpening of the teacher's labels: 1 leaves them, 0 makes them hard.
         "auto" is 0.7 times the temperature that calibrates the teacher.
@@ -181,8 +193,9 @@ class SLaMDistiller(BaseDistiller):
     Peers go beyond the paper: y is then a logarithmic opinion pool of the teacher and
     of models that know the labeled rows only. Exponents and accuracies are read off
     labeled rows, each judged by models that did not learn from it; on the pool, the
-    peers of all folds are averaged. ``alpha=1.0, teacher_temperature=1.0`` is plain
-    distillation, as in :class:`PlainDistiller`.
+    peers of all folds are averaged. So does the variational term (Ahn et al., 2019),
+    which the paper combines with mixing. ``alpha=1.0, teacher_temperature=1.0`` is
+    plain distillation, as in :class:`PlainDistiller`.
 
     A frozen teacher behind a scaler in a Pipeline gets scaled rows. Give the
     preprocessing to the student instead:
@@ -192,6 +205,9 @@ class SLaMDistiller(BaseDistiller):
     ----------
     Kontonis, Iliopoulos, Trinh, Baykal, Menghani, Vee, "SLaM: Student-Label Mixing
     for Distillation with Unlabeled Examples", NeurIPS 2023, arXiv:2302.03806.
+
+    Ahn et al., "Variational Information Distillation for Knowledge Transfer", CVPR
+    2019.
 
     Genest, Zidek, "Combining Probability Distributions: A Critique and an Annotated
     Bibliography", Statistical Science 1986 (logarithmic opinion pools).
@@ -223,6 +239,7 @@ class SLaMDistiller(BaseDistiller):
         top_k_accuracy: float = 0.9,
         normalize: bool = False,
         peers: bool | Literal["auto"] = "auto",
+        vid_weight: float | Literal["auto"] = "auto",
         teacher_temperature: float | Literal["auto"] = "auto",
         labeled_weight: float | Literal["auto"] = "auto",
         calibrate: bool = True,
@@ -264,6 +281,7 @@ class SLaMDistiller(BaseDistiller):
         self.top_k_accuracy = top_k_accuracy
         self.normalize = normalize
         self.peers = peers
+        self.vid_weight = vid_weight
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -285,6 +303,11 @@ class SLaMDistiller(BaseDistiller):
         if not isinstance(self.normalize, bool | np.bool_):
             raise ValueError(
                 f"normalize must be True or False, got {self.normalize!r}."
+            )
+        if self.vid_weight != "auto" and not is_real(self.vid_weight, 0, np.inf):
+            raise ValueError(
+                "vid_weight must be 'auto' or a number of at least 0, got "
+                f"{self.vid_weight!r}."
             )
         asks = isinstance(self.peers, str) and self.peers == "auto"
         if not (asks or isinstance(self.peers, bool | np.bool_)):
@@ -350,8 +373,32 @@ class SLaMDistiller(BaseDistiller):
         return labels, accuracy.fit(labels[0], task.codes, task.rows.weights)
 
     def _make_objective(self, knowledge: Knowledge) -> Objective:
-        pool_proba, accuracy = knowledge.pool_proba, knowledge.accuracy
-        margin = margins(pool_proba)
+        pool_proba = knowledge.pool_proba
+        n_classes = pool_proba.shape[1]
+        alpha, k = self._mixing_weights(knowledge)
+        other = (1.0 - alpha) / (k - 1 if self.normalize else 1)
+        loss: LossFunction = slam_loss
+        targets: dict[str, tuple[Any, NDArray[Any]]] = {
+            "alpha": (1.0, alpha.astype(np.float32)),
+            "other": (0.0, other.astype(np.float32)),
+            "top_k": (True, top_k_mask(pool_proba, k)),
+        }
+        vid_weight = self.vid_weight
+        if vid_weight == "auto":
+            adds = self.alpha == "isotonic" and n_classes <= MAX_VID_CLASSES
+            vid_weight = AUTO_VID_WEIGHT if adds else 0.0
+        if vid_weight:
+            loss = VariationalDistance(loss, n_classes, float(vid_weight))
+            of_labels = (0.0, np.log(smoothed(pool_proba)))
+            targets |= {"teacher_log_proba": of_labels, **knowledge.of_teacher}
+        return Objective(loss, targets)
+
+    def _mixing_weights(
+        self, knowledge: Knowledge
+    ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+        """Return alpha and k of pool rows, consistent with each other."""
+        accuracy = knowledge.accuracy
+        margin = margins(knowledge.pool_proba)
         wanted = accuracy.alpha(margin)
         alpha_min = self.alpha_min
         if alpha_min == "auto":
@@ -366,7 +413,7 @@ class SLaMDistiller(BaseDistiller):
                 "asks for at least half, so they are learned unmixed (alpha = 1). "
                 "normalize=True mixes them all the same.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
             wanted = np.ones_like(margin)
         alpha, k = consistent_mixing(
@@ -382,14 +429,6 @@ class SLaMDistiller(BaseDistiller):
                 f"{self.alpha_min!r}, and mixing needs alpha above "
                 f"{'1 / k' if self.normalize else '1 / 2'}.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
-        other = (1.0 - alpha) / (k - 1 if self.normalize else 1)
-        return Objective(
-            slam_loss,
-            {
-                "alpha": (1.0, alpha.astype(np.float32)),
-                "other": (0.0, other.astype(np.float32)),
-                "top_k": (True, top_k_mask(pool_proba, k)),
-            },
-        )
+        return alpha, k

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.ensemble import (
     BaggingClassifier,
     RandomForestClassifier,
@@ -28,6 +28,7 @@ from sklearn_slam import (
     UPSDistiller,
     VIDDistiller,
     WeightedDistiller,
+    _slam,
 )
 from sklearn_slam._baseline_losses import (
     VariationalDistance,
@@ -366,3 +367,45 @@ def test_members_of_an_ensemble_take_frames(table):
         of_frame = ensemble_spread(teacher.fit(frame, y), Rows.of(rest), 3, 2)
         of_array = ensemble_spread(teacher.fit(X, y), Rows.of(pool), 3, 2)
         assert_allclose(of_frame, of_array)
+
+
+@pytest.mark.parametrize(
+    ("params", "most_classes", "weight"),
+    [
+        ({}, 3, 0.1),
+        ({}, 2, 0.0),
+        ({"alpha": 0.9}, 3, 0.0),
+        ({"alpha": 0.9, "vid_weight": 0.3}, 2, 0.3),
+        ({"vid_weight": 0.0}, 3, 0.0),
+    ],
+)
+def test_when_the_variational_term_is_added(
+    table, teacher, monkeypatch, params, most_classes, weight
+):
+    X, y, pool = table
+    monkeypatch.setattr(_slam, "MAX_VID_CLASSES", most_classes)
+    both = {"max_epochs": 3, "random_state": 0}
+    slam = SLaMDistiller(teacher, MLPStudent((16,)), **both, **params)
+    params = {"alpha": "isotonic", **params, "vid_weight": weight}
+    named = VIDDistiller(
+        teacher, MLPStudent((16,)), teacher_temperature="auto", **both, **params
+    )
+    probas = [
+        model.fit(X, y, X_unlabeled=pool).predict_proba(pool) for model in (slam, named)
+    ]
+    assert_array_equal(*probas)
+
+
+def test_weighting_trains_what_a_loss_has_to_learn(table, teacher, monkeypatch):
+    X, y, pool = table
+    made = []
+
+    class Kept(VariationalDistance):
+        def __init__(self, *args):
+            super().__init__(*args)
+            made.append(self)
+
+    monkeypatch.setattr(_slam, "VariationalDistance", Kept)
+    model = WeightedDistiller(teacher, vid_weight=0.5, max_epochs=3, random_state=0)
+    model.fit(X, y, X_unlabeled=pool)
+    assert (made[0].matrix.detach() != torch.eye(3)).any()
