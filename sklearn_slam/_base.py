@@ -254,19 +254,8 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 task, of_teacher, teacher_accuracy, progress
             )
             knowledge = self._gather_knowledge(task, teacher, labels, accuracy)
-            lesson = self._make_lesson(rows, knowledge)
-            student.set_params(random_state=int(rng.randint(np.iinfo(np.int32).max)))
             student._takes_nan = takes_nan
-            # The rows were checked; names and number of features are left to record.
-            validate_data(student, rows.X, skip_check_array=True)
-            student._fit_lesson(lesson, classes, progress)
-            if self.calibrate:
-                student._fit_temperature(
-                    knowledge.pool,
-                    temper(knowledge.pool_proba, accuracy.temperature_),
-                    knowledge.pool_weights,
-                    rng,
-                )
+            self._train(student, task, knowledge, rng, progress)
 
             self.classes_ = classes
             self.teacher_ = teacher
@@ -514,6 +503,28 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             accuracy,
             temperature,
         )
+
+    def _train(
+        self,
+        student: BaseStudent,
+        task: Task,
+        knowledge: Knowledge,
+        rng: np.random.RandomState,
+        progress: Progress,
+    ) -> None:
+        """Fit a student to what is known, and calibrate it."""
+        lesson = self._make_lesson(task.rows, knowledge)
+        student.set_params(random_state=int(rng.randint(np.iinfo(np.int32).max)))
+        # The rows were checked; names and number of features are left to record.
+        validate_data(student, task.rows.X, skip_check_array=True)
+        student._fit_lesson(lesson, task.classes, progress)
+        if self.calibrate:
+            student._fit_temperature(
+                knowledge.pool,
+                temper(knowledge.pool_proba, knowledge.accuracy.temperature_),
+                knowledge.pool_weights,
+                rng,
+            )
 
     def _make_lesson(self, rows: FitRows, knowledge: Knowledge) -> Lesson:
         """Put together what the student is to learn."""

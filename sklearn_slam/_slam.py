@@ -413,7 +413,7 @@ class SLaMDistiller(BaseDistiller):
                 "asks for at least half, so they are learned unmixed (alpha = 1). "
                 "normalize=True mixes them all the same.",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
             wanted = np.ones_like(margin)
         alpha, k = consistent_mixing(
@@ -429,6 +429,6 @@ class SLaMDistiller(BaseDistiller):
                 f"{self.alpha_min!r}, and mixing needs alpha above "
                 f"{'1 / k' if self.normalize else '1 / 2'}.",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         return alpha, k

@@ -458,7 +458,7 @@ def make_folds(
                 f"cv={n_folds} folds were asked for, but no class has more than "
                 f"{most} labeled rows; {most} folds are used.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=6,
             )
         cv = StratifiedKFold(
             min(n_folds, most), shuffle=True, random_state=random_state

@@ -653,3 +653,20 @@ def test_teacher_that_is_mostly_wrong_is_learned_unmixed(table):
     normalized = quick(GaussianNB(), normalize=True, peers=False)
     normalized.fit(X, y, X_unlabeled=pool, **given)  # warnings are errors here
     assert not np.array_equal(normalized.predict_proba(X), plain.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    ("params", "times", "message"),
+    [
+        ({"cv": 80}, 1.0, "folds were asked for"),
+        ({"alpha": 0.3}, 1.0, "is raised to"),
+        ({}, None, "There are no unlabeled rows"),
+        ({}, 1e4, "lies far from X"),
+    ],
+)
+def test_warnings_name_the_line_that_called_fit(table, teacher, params, times, message):
+    X, y, pool = table
+    rows = None if times is None else times * pool
+    with pytest.warns(UserWarning, match=message) as caught:
+        quick(teacher, **params).fit(X, y, X_unlabeled=rows)
+    assert {warning.filename for warning in caught} == {__file__}
