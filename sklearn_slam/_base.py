@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from sklearn_slam._training import LossFunction
 from sklearn_slam._validation import (
     check_two_classes,
     encode,
+    is_real,
     split_labels,
     take_sample_weight,
     union_of_classes,
@@ -565,21 +565,4 @@ def warn_without_pool() -> None:
         "of X whose label is missing, to learn from more.",
         UserWarning,
         stacklevel=4,
-    )
-
-
-def check_integer(name: str, value: Any, least: int) -> None:
-    """Raise where a parameter is no integer of at least ``least``."""
-    if not isinstance(value, numbers.Integral) or value < least:
-        raise ValueError(
-            f"{name} must be an integer of at least {least}, got {value!r}."
-        )
-
-
-def is_real(value: Any, least: float, most: float) -> bool:
-    """Tell whether a value is a number, not a bool, in [least, most]."""
-    return (
-        isinstance(value, numbers.Real)
-        and not isinstance(value, bool)
-        and least <= float(value) <= most
     )

@@ -11,13 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from torch import Tensor
 
-from sklearn_slam._base import (
-    BaseDistiller,
-    Knowledge,
-    Objective,
-    check_integer,
-    is_real,
-)
+from sklearn_slam._base import BaseDistiller, Knowledge, Objective
 from sklearn_slam._baseline_losses import (
     forward_corrected,
     negative_learning,
@@ -30,6 +24,7 @@ from sklearn_slam._losses import cross_entropy
 from sklearn_slam._soft_labels import smoothed, temper
 from sklearn_slam._teacher import ensemble_spread
 from sklearn_slam._training import seeded
+from sklearn_slam._validation import check_integer, is_real
 
 
 @document_shared

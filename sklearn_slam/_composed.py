@@ -10,11 +10,12 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor, nn
 
-from sklearn_slam._base import Knowledge, Objective, check_integer
+from sklearn_slam._base import Knowledge, Objective
 from sklearn_slam._docs import document_shared
 from sklearn_slam._slam import SLaMDistiller
 from sklearn_slam._soft_labels import margins
 from sklearn_slam._training import LossFunction
+from sklearn_slam._validation import check_integer
 
 LEAST_LOSS = 1e-3
 """Added to losses whose ratio is taken: the student may be sure."""

@@ -46,7 +46,7 @@ LEAST_TREES, MAX_TREES = 10, 100
 FOREST_NUMBERS, NUMBERS_PER_NODE = 4e7, 8
 """Numbers that a forest may hold, and those of a node beside one for each class. A
 fully grown tree has up to two nodes for each row; the forests of all folds are held at
-once. Where memory leaves room for the fewest trees at most, there is no forest."""
+once. Without room for the least number of trees there is no forest."""
 
 MAX_COEFFICIENTS = 2_000_000
 """Of a linear model, of which the optimizer holds some 25 copies."""
@@ -180,7 +180,7 @@ def label_with_peers(
 
 def _encode(network: MLPStudent, table: Any) -> Block:
     """Return rows as a student whose preprocessing is fitted sees them."""
-    encoded = network._encode(network._preprocess(table))
+    encoded = network._read(table)
     if sp.issparse(encoded):
         return SparseRows(encoded)
     return DenseRows(torch.from_numpy(encoded))
@@ -190,7 +190,7 @@ def _take(block: Block, at: NDArray[np.intp]) -> Block:
     """Return some rows of a block."""
     if isinstance(block, SparseRows):
         return SparseRows(block.X[at])
-    return DenseRows(block.X[torch.from_numpy(at)])
+    return DenseRows(block.batch(torch.from_numpy(at)))
 
 
 def _make_kinds(
@@ -290,11 +290,8 @@ def _fit_classifier(
     """Fit a clone of a classifier to encoded rows, as ``columns`` transforms them."""
 
     def table(block: Block) -> Any:
-        if isinstance(block, SparseRows):
-            return block.X
-        return (
-            block.X.numpy() if columns is None else columns.transform(block.X.numpy())
-        )
+        rows = block.X if isinstance(block, SparseRows) else block.X.numpy()
+        return rows if columns is None else columns.transform(rows)
 
     seed = int(rng.randint(np.iinfo(np.int32).max))
     model = clone(classifier).set_params(random_state=seed)

@@ -15,14 +15,14 @@ from sklearn.base import clone
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.utils.validation import check_is_fitted, check_memory
 
-from sklearn_slam._base import BaseDistiller, check_integer
+from sklearn_slam._base import BaseDistiller
 from sklearn_slam._baselines import PlainDistiller
 from sklearn_slam._fit_rows import unwrap
 from sklearn_slam._optional import import_optional
 from sklearn_slam._progress import Progress
 from sklearn_slam._rows import Rows, take_rows
 from sklearn_slam._teacher import arrives_fitted, predict_soft_labels
-from sklearn_slam._validation import split_labels
+from sklearn_slam._validation import check_integer, split_labels
 from sklearn_slam.inspection import Display
 from sklearn_slam.metrics import encode_for, expected_calibration_error
 

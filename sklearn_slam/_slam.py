@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_memory
 from torch import Tensor
 
-from sklearn_slam._base import BaseDistiller, Knowledge, Objective, is_real
+from sklearn_slam._base import BaseDistiller, Knowledge, Objective
 from sklearn_slam._baseline_losses import VariationalDistance
 from sklearn_slam._labeling import Task
 from sklearn_slam._losses import ClosedForm, mixing_gradient
@@ -21,6 +21,7 @@ from sklearn_slam._progress import Progress
 from sklearn_slam._soft_labels import margins, smoothed, top_k_mask
 from sklearn_slam._teacher_accuracy import TeacherAccuracy, consistent_mixing
 from sklearn_slam._training import LossFunction
+from sklearn_slam._validation import is_real
 from sklearn_slam.students import as_student
 
 AUTO_ALPHA_MIN = 0.95

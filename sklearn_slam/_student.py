@@ -349,11 +349,15 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             return table
         return self.preprocessor_.transform(table)
 
+    def _read(self, table: Any) -> Any:
+        """Return a raw table as the network sees it, float32, dense or CSR."""
+        return self._encode(self._preprocess(table))
+
     def _encode_rows(self, rows: Rows) -> BatchSource:
         """Encode rows once, or a batch at a time where they lie in a mapped file."""
         if any(is_memory_mapped(X) for X, _ in rows.parts):
-            return LazyRows(rows, lambda table: self._encode(self._preprocess(table)))
-        chunks = (self._encode(self._preprocess(table)) for table in rows.chunks())
+            return LazyRows(rows, self._read)
+        chunks = (self._read(table) for table in rows.chunks())
         first = next(chunks)
         if sp.issparse(first):
             return SparseRows(sp.vstack([first, *chunks], format="csr"))
@@ -373,7 +377,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             return torch.cat(logits) / self.temperature_
 
     def _logits(self, table: Any) -> Tensor:
-        encoded = self._encode(self._preprocess(table))
+        encoded = self._read(table)
         dense = encoded.toarray() if sp.issparse(encoded) else encoded
         return self._to_logits(self.net_.infer(torch.from_numpy(dense))).cpu()
 

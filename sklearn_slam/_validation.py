@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import warnings
 from typing import Any
 
@@ -384,3 +385,20 @@ def take_sample_weight(params: dict[str, Any]) -> Any:
     if unknown:
         raise TypeError(f"fit() got unexpected keyword arguments {unknown}.")
     return params.get("sample_weight")
+
+
+def check_integer(name: str, value: Any, least: int) -> None:
+    """Raise where a parameter is no integer of at least ``least``."""
+    if not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(
+            f"{name} must be an integer of at least {least}, got {value!r}."
+        )
+
+
+def is_real(value: Any, least: float, most: float) -> bool:
+    """Tell whether a value is a number, not a bool, in [least, most]."""
+    return (
+        isinstance(value, numbers.Real)
+        and not isinstance(value, bool)
+        and least <= float(value) <= most
+    )

@@ -32,6 +32,7 @@ from sklearn_slam._training import (
     TensorBatches,
     TrainingSet,
 )
+from sklearn_slam._validation import check_integer
 
 __all__ = ["MLPStudent", "SkorchStudent", "TorchStudent"]
 
@@ -265,10 +266,7 @@ class MLPStudent(ModuleStudent):
         return True
 
     def _fit_encoding(self, table: Any) -> None:
-        if not isinstance(self.n_bins, numbers.Integral) or self.n_bins < 0:
-            raise ValueError(
-                f"n_bins must be an integer of at least 0, got {self.n_bins!r}."
-            )
+        check_integer("n_bins", self.n_bins, 0)
         self.encoder_: TableEncoder = TableEncoder(self.n_bins).fit(
             self._preprocess(table)
         )

@@ -7,12 +7,9 @@ from sklearn.linear_model import LogisticRegression
 
 
 @pytest.fixture
-def table():
-    """Labeled rows and a pool of three separable classes, in float64 arrays.
-
-    Too few labels for peers to be asked, which most tests have no need of.
-    """
-    X, y = make_classification(
+def three_classes():
+    """Rows of three separable classes and their labels, in float64 arrays."""
+    return make_classification(
         n_samples=400,
         n_features=8,
         n_informative=6,
@@ -20,6 +17,15 @@ def table():
         class_sep=2.0,
         random_state=0,
     )
+
+
+@pytest.fixture
+def table(three_classes):
+    """Labeled rows and a pool.
+
+    Too few labels for peers to be asked, which most tests have no need of.
+    """
+    X, y = three_classes
     return X[:90], y[:90], X[90:]
 
 
