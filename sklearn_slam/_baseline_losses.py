@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sklearn_slam._losses import cross_entropy
+from sklearn_slam._losses import Differentiated, cross_entropy
 
 
 def taylor_cross_entropy(logits: Tensor, labels: Tensor, order: int) -> Tensor:
@@ -103,7 +103,7 @@ class VariationalDistance(nn.Module):
 
     Parameters
     ----------
-    loss : callable
+    loss : Differentiated
         From logits and targets to a loss per row.
     n_classes : int
     weight : float
@@ -115,9 +115,7 @@ class VariationalDistance(nn.Module):
     2019, Equations 3 to 6.
     """
 
-    def __init__(
-        self, loss: Callable[..., Tensor], n_classes: int, weight: float
-    ) -> None:
+    def __init__(self, loss: Differentiated, n_classes: int, weight: float) -> None:
         super().__init__()
         self.loss = loss
         self.weight = weight
@@ -126,6 +124,11 @@ class VariationalDistance(nn.Module):
         self.offset = nn.Parameter(torch.zeros(n_classes))
         # softplus of this is 5.
         self.rho = nn.Parameter(torch.full((n_classes,), math.log(math.expm1(5.0))))
+
+    @property
+    def variance(self) -> Tensor:
+        """Of the teacher's log-probability of each class."""
+        return nn.functional.softplus(self.rho) + 1e-5
 
     def forward(
         self,
@@ -136,11 +139,39 @@ class VariationalDistance(nn.Module):
         **targets: Tensor,
     ) -> Tensor:
         """Return the loss per row; rows that no teacher labeled lack the term."""
-        variance = nn.functional.softplus(self.rho) + 1e-5
-        mean = torch.log_softmax(logits, dim=1) @ self.matrix + self.offset
-        off = mean - teacher_log_proba
+        log_f = torch.log_softmax(logits, dim=1)
+        off = torch.addmm(self.offset, log_f, self.matrix) - teacher_log_proba
+        variance = self.variance
         distance = 0.5 * (off.square() / variance + variance.log()).mean(dim=1)
-        return self.loss(logits, **targets) + self.weight * of_teacher * distance
+        return self.loss(logits, **targets) + of_teacher * distance * self.weight
+
+    def weighted_gradient(
+        self,
+        logits: Tensor,
+        shares: Tensor,
+        *,
+        teacher_log_proba: Tensor,
+        of_teacher: Tensor,
+        **targets: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the weighted sum of the losses and its derivative by the logits."""
+        loss, gradient = self.loss.weighted_gradient(logits, shares, **targets)
+        log_f = torch.log_softmax(logits, dim=1)
+        off = torch.addmm(self.offset, log_f, self.matrix).sub_(teacher_log_proba)
+        variance = self.variance
+        of_row = shares * of_teacher * (self.weight / len(variance))
+        by_mean = (off / variance).mul_(of_row.unsqueeze(1))
+        squares, total = off.mul_(by_mean).sum(dim=0), of_row.sum()
+        loss += 0.5 * (squares.sum() + total * variance.log().sum())
+        by_log_f = by_mean @ self.matrix.T
+        gradient += by_log_f.addcmul_(
+            log_f.exp(), by_log_f.sum(dim=1, keepdim=True), value=-1.0
+        )
+        self.matrix.grad = log_f.T @ by_mean
+        self.offset.grad = by_mean.sum(dim=0)
+        # The derivative of softplus is the logistic function.
+        self.rho.grad = 0.5 * (total - squares) / variance * self.rho.sigmoid()
+        return loss, gradient
 
 
 def where_taught(loss: Callable[..., Tensor], *fixed: Any) -> Callable[..., Tensor]:

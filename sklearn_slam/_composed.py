@@ -14,7 +14,6 @@ from sklearn_slam._base import Knowledge, Objective
 from sklearn_slam._docs import document_shared
 from sklearn_slam._slam import SLaMDistiller
 from sklearn_slam._soft_labels import margins
-from sklearn_slam._training import LossFunction
 from sklearn_slam._validation import check_integer
 
 LEAST_LOSS = 1e-3
@@ -260,14 +259,20 @@ class Weighted(nn.Module):
 
     Parameters
     ----------
-    loss : callable
+    loss : Differentiated
         From logits and targets to a loss per row; a module's parameters are kept.
     """
 
-    def __init__(self, loss: LossFunction) -> None:
+    def __init__(self, loss: Any) -> None:
         super().__init__()
         self.loss = loss
 
     def forward(self, logits: Tensor, *, weight: Tensor, **targets: Tensor) -> Tensor:
         """Return the weighted loss per row."""
         return weight * self.loss(logits, **targets)
+
+    def weighted_gradient(
+        self, logits: Tensor, shares: Tensor, *, weight: Tensor, **targets: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the weighted sum of the losses and its derivative by the logits."""
+        return self.loss.weighted_gradient(logits, shares * weight, **targets)

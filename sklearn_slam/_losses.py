@@ -13,6 +13,7 @@ j, and was wrong": ``(1 - alpha) / (k - 1)`` (definition) or ``1 - alpha``
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -102,13 +103,30 @@ def mixing_gradient(
     return loss, gradient.neg_()
 
 
+@runtime_checkable
+class Differentiated(Protocol):
+    """A loss per row that can differentiate itself.
+
+    Closed forms are exact where autograd's tape overflows, and on small batches,
+    where each recorded operation costs more than its arithmetic, much cheaper.
+    """
+
+    def __call__(self, logits: Tensor, *args: Any, **targets: Any) -> Tensor:
+        """Return the loss per row; autograd may differentiate it, too."""
+
+    def weighted_gradient(
+        self, logits: Tensor, shares: Tensor, *args: Any, **targets: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Return the weighted sum of the losses and its derivative by the logits.
+
+        Parameters of the loss itself are left their gradients.
+        """
+
+
 class ClosedForm:
     """A loss per row whose derivative by the logits is written out.
 
-    A closed form is exact where autograd's tape overflows, and on small batches,
-    where each recorded operation costs more than its arithmetic, much cheaper.
-    Called, it is a loss like any other, differentiable once by the logits; who
-    trains may take the gradient from ``with_gradient``, and record nothing.
+    Called, it is a loss like any other, differentiable once by the logits.
 
     Parameters
     ----------
@@ -125,6 +143,13 @@ class ClosedForm:
         with torch.no_grad():
             loss, gradient = self.with_gradient(logits, *args, **targets)
         return loss + ((logits - logits.detach()) * gradient).sum(dim=1)
+
+    def weighted_gradient(
+        self, logits: Tensor, shares: Tensor, **targets: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the weighted sum of the losses and its derivative by the logits."""
+        losses, gradient = self.with_gradient(logits, **targets)
+        return torch.dot(losses, shares), gradient.mul_(shares.unsqueeze(1))
 
 
 _mixing_loss = ClosedForm(mixing_gradient)

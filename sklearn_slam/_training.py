@@ -25,7 +25,7 @@ from skorch.utils import get_map_location
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from sklearn_slam._losses import ClosedForm
+from sklearn_slam._losses import Differentiated
 from sklearn_slam._rows import Rows
 
 LossFunction = Callable[..., Tensor]
@@ -134,15 +134,15 @@ class RowLoss(nn.Module):
 
     def backward(self, output: Any) -> Tensor:
         """Return that loss, its gradients added to the network's parameters."""
-        if not isinstance(self.loss, ClosedForm):
+        if not isinstance(self.loss, Differentiated):
             loss = self(output)
             loss.backward()
             return loss.detach()
         logits, targets, shares = self._batch(output)
         with torch.no_grad():
-            losses, gradient = self.loss.with_gradient(logits, **targets)
-        logits.backward(gradient.mul_(shares.unsqueeze(1)))
-        return torch.dot(losses, shares)
+            loss, gradient = self.loss.weighted_gradient(logits, shares, **targets)
+        logits.backward(gradient)
+        return loss
 
     def _batch(self, output: Any) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return logits, targets and shares on one device."""

@@ -1,5 +1,7 @@
 """The methods that mixing is compared with: laws, limits, checks."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -37,7 +39,8 @@ from sklearn_slam._baseline_losses import (
     squared_logit_error,
     taylor_cross_entropy,
 )
-from sklearn_slam._losses import cross_entropy
+from sklearn_slam._composed import Weighted
+from sklearn_slam._losses import ClosedForm, cross_entropy
 from sklearn_slam._rows import Rows
 from sklearn_slam._teacher import ensemble_spread
 
@@ -142,6 +145,38 @@ def test_variational_distance_adds_nothing_with_weight_or_flag_0(batch):
         learned = VariationalDistance(cross_entropy, 4, 1.0)
         variance = torch.nn.functional.softplus(learned.rho) + 1e-5
     assert_allclose(variance, 5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_written_out_gradient_of_the_variational_distance_is_autograds(batch, weighted):
+    logits, labels = batch
+    generator = torch.Generator().manual_seed(0)
+    draw = partial(torch.rand, generator=generator, dtype=torch.float64)
+    loss = VariationalDistance(
+        ClosedForm(lambda z, labels: (cross_entropy(z, labels), z.softmax(1) - labels)),
+        n_classes=4,
+        weight=0.7,
+    ).double()
+    for parameter in loss.parameters():
+        parameter.data += draw(parameter.shape)
+    learned = [logits, *loss.parameters()]
+    targets = {
+        "labels": labels,
+        "teacher_log_proba": draw(6, 4).log(),
+        "of_teacher": torch.arange(6) > 1,
+    }
+    if weighted:
+        loss, targets["weight"] = Weighted(loss), draw(6)
+    shares = draw(6)
+    expected = torch.dot(loss(logits, **targets), shares)
+    wanted = torch.autograd.grad(expected, learned)
+    with torch.no_grad():
+        value, by_logits = loss.weighted_gradient(logits, shares, **targets)
+    assert_allclose(value, expected.detach())
+    for found, of_tape in zip(
+        [by_logits, *(part.grad for part in loss.parameters())], wanted, strict=True
+    ):
+        assert_allclose(found, of_tape, rtol=1e-10, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", ["taylor", "forward", "negative", "squared", "vid"])
