@@ -6,7 +6,7 @@ import copy
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,8 +45,8 @@ NETWORK: dict[str, Any] = {
 LEAST_TREES, MAX_TREES = 10, 100
 FOREST_NUMBERS, NUMBERS_PER_NODE = 4e7, 8
 """Numbers that a forest may hold, and those of a node beside one for each class. A
-fully grown tree has up to two nodes for each row; the forests of all folds are held at
-once. Without room for the least number of trees there is no forest."""
+fully grown tree has up to two nodes for each row. Without room for the least number of
+trees there is no forest."""
 
 MAX_COEFFICIENTS = 2_000_000
 """Of a linear model, of which the optimizer holds some 25 copies."""
@@ -66,7 +66,7 @@ Learns = Callable[[NDArray[np.float64]], Predicts]
 
 @dataclass(frozen=True)
 class Peer:
-    """A model of one fold, and which classes it has seen."""
+    """A model, and which classes it has seen."""
 
     predict: Predicts
     known: NDArray[np.bool_]
@@ -101,9 +101,9 @@ def label_with_peers(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
     """Return the labels of a teacher combined with those of its peers.
 
-    Peers are a network, a linear model and trees: models whose errors differ. Each is
-    cross-fitted on the labeled rows; how much it counts is read off the rows that it
-    did not learn from. The pool is labeled by the mean over the folds' models.
+    Peers are a network, a linear model and trees: models whose errors differ. As a
+    teacher, each is cross-fitted on the labeled rows, which tells how much it counts,
+    and then fitted on all of them, to label the pool.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def label_with_peers(
         Trees of a forest fitted or asked at once.
     random_state : int
     progress : Progress
-        Told of each fold, and of each block of the pool.
+        Told of each fold, the fit on all rows, and each block of the pool.
 
     Returns
     -------
@@ -154,11 +154,17 @@ def label_with_peers(
         return None
     labeled = _encode(network, rows.X_labeled)
     kinds = _make_kinds(network, labeled, lesson, n_jobs, rng)
-    peers, of_labeled = _cross_fit(
-        kinds, labeled, folds, codes, rows.weights, labeled_proba, progress
+    weights = np.ones(len(codes)) if rows.weights is None else rows.weights
+    weights = weights / weights.mean()
+    of_labeled = _cross_fit(
+        kinds, labeled, folds, codes, weights, labeled_proba, progress
     )
     sources = [labeled_proba, *of_labeled]
     exponents = combining_exponents(sources, codes, rows.weights)
+    with progress.part("fit peers", "fit", 1) as part:
+        part.begin()
+        peers = _fit(kinds, codes, weights, len(classes))
+        part.end()
     pool, start = np.empty_like(pool_proba), 0
     size = min(CHUNK_ROWS, 1 + POOL_NUMBERS // len(classes))
     with progress.part("ask peers", "chunk", rows.pool.n_chunks(size)) as part:
@@ -167,11 +173,7 @@ def label_with_peers(
             block = _encode(network, table)
             chunk = slice(start, start + len(block))
             of_teacher = pool_proba[chunk]
-            said = [
-                reduce(np.add, (peer.says(block, of_teacher) for peer in of_kind))
-                / len(of_kind)
-                for of_kind in peers
-            ]
+            said = [peer.says(block, of_teacher) for peer in peers]
             pool[chunk] = combined([of_teacher, *said], exponents)
             start = chunk.stop
             part.end()
@@ -224,35 +226,49 @@ def _make_kinds(
     return kinds
 
 
+def _fit(
+    kinds: list[Learns],
+    codes: NDArray[np.intp],
+    weights: NDArray[np.float64],
+    n_classes: int,
+) -> list[Peer]:
+    """Return a peer of each kind, fitted on the rows that weigh something."""
+    known = np.bincount(codes[weights > 0], minlength=n_classes) > 0
+    if known.sum() < 2:
+        raise ValueError(
+            "The labeled rows of a training part of cv that weigh more than 0 are of "
+            "fewer than two classes, from which peers learn nothing. Change "
+            "sample_weight or cv, or pass peers=False."
+        )
+    return [Peer(learn(weights), known) for learn in kinds]
+
+
 def _cross_fit(
     kinds: list[Learns],
     block: Block,
     folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]],
     codes: NDArray[np.intp],
-    weights: NDArray[np.float64] | None,
+    weights: NDArray[np.float64],
     of_teacher: NDArray[np.float32],
     progress: Progress,
-) -> tuple[list[list[Peer]], NDArray[np.float32]]:
-    """Return each kind's peers, and what they say of labeled rows new to them."""
+) -> NDArray[np.float32]:
+    """Return what peers of each kind say of labeled rows new to them."""
     n_labeled, n_classes = of_teacher.shape
-    weights = np.ones(n_labeled) if weights is None else weights / weights.mean()
-    peers: list[list[Peer]] = [[] for _ in kinds]
     labeled = np.zeros((len(kinds), n_labeled, n_classes), dtype=np.float32)
     times = np.zeros((n_labeled, 1), dtype=np.float32)
     with progress.part("cross-fit peers", "fold", len(folds)) as part:
         for train, test in folds:
             part.begin()
-            # A row that weighs nothing is not learned from.
             of_fold = weights * np.bincount(train, minlength=n_labeled)
-            known = _find_known(codes[of_fold > 0], n_classes)
-            for kind, learn in enumerate(kinds):
-                peer = Peer(learn(of_fold), known)
-                labeled[kind, test] += peer.says(_take(block, test), of_teacher[test])
-                peers[kind].append(peer)
+            rows = _take(block, test)
+            for said, peer in zip(
+                labeled, _fit(kinds, codes, of_fold, n_classes), strict=True
+            ):
+                said[test] += peer.says(rows, of_teacher[test])
             times[test] += 1
             part.end()
     labeled /= times
-    return peers, labeled
+    return labeled
 
 
 def _train_network(
@@ -305,18 +321,6 @@ def _fit_classifier(
         return align_proba(model.predict_proba(table(block)), model.classes_, classes)
 
     return predict
-
-
-def _find_known(codes: NDArray[np.intp], n_classes: int) -> NDArray[np.bool_]:
-    """Mark the classes of a fold's rows; raise where they are too few to learn."""
-    known = np.bincount(codes, minlength=n_classes) > 0
-    if known.sum() < 2:
-        raise ValueError(
-            "The labeled rows of a training part of cv that weigh more than 0 are of "
-            "fewer than two classes, from which peers learn nothing. Change "
-            "sample_weight or cv, or pass peers=False."
-        )
-    return known
 
 
 def _indicators(encoder: TableEncoder) -> Any:

@@ -15,12 +15,11 @@ from torch import Tensor
 from sklearn_slam._base import BaseDistiller, Knowledge, Objective
 from sklearn_slam._baseline_losses import VariationalDistance
 from sklearn_slam._labeling import Task
-from sklearn_slam._losses import ClosedForm, mixing_gradient
+from sklearn_slam._losses import ClosedForm, Differentiated, mixing_gradient
 from sklearn_slam._peers import label_with_peers
 from sklearn_slam._progress import Progress
 from sklearn_slam._soft_labels import margins, smoothed, top_k_mask
 from sklearn_slam._teacher_accuracy import TeacherAccuracy, consistent_mixing
-from sklearn_slam._training import LossFunction
 from sklearn_slam._validation import is_real
 from sklearn_slam.students import as_student
 
@@ -97,9 +96,10 @@ class SLaMDistiller(BaseDistiller):
         not (Remark B.1, the form of the paper's experiments).
     peers : {"auto"} or bool, default="auto"
         Whether models of other kinds (a small network, extra trees, logistic
-        regression), cross-fitted on the labeled rows, label the pool beside the
-        teacher. The labels are then combined: the normalized product of powers of all
-        probabilities, with the exponents that minimize the log-loss on labeled rows.
+        regression), fitted on the labeled rows, label the pool beside the teacher. The
+        labels are then combined: the normalized product of powers of all
+        probabilities, with the exponents that minimize the log-loss of the labeled
+        rows, predicted out of fold.
         "auto" asks them where ``alpha`` is "isotonic" (a given alpha speaks of the
         teacher's own labels) and 100 to 10,000 rows are labeled. They see what the
         student's preprocessing makes of the rows; none are asked where that learns
@@ -378,7 +378,7 @@ class SLaMDistiller(BaseDistiller):
         n_classes = pool_proba.shape[1]
         alpha, k = self._mixing_weights(knowledge)
         other = (1.0 - alpha) / (k - 1 if self.normalize else 1)
-        loss: LossFunction = slam_loss
+        loss: Differentiated = slam_loss
         targets: dict[str, tuple[Any, NDArray[Any]]] = {
             "alpha": (1.0, alpha.astype(np.float32)),
             "other": (0.0, other.astype(np.float32)),

@@ -128,7 +128,7 @@ def test_memory_keeps_what_peers_say(table, teacher, tmp_path, monkeypatch):
         .label_accuracy_.proba_
         for bound in (0.6, 0.9)
     ]
-    assert len(trained) == 5 + 2  # five peers once, and two students
+    assert len(trained) == 6 + 2  # five folds and all rows once, and two students
     assert_array_equal(*probas)
 
 

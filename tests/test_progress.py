@@ -96,7 +96,8 @@ class TestCallbacks:
         if Distiller is SLaMDistiller:
             model.set_params(peers=True)
         model.set_callbacks(recorder).fit(X, y, X_unlabeled=pool)
-        peers = [*["fold"] * 3, "cross-fit peers", "chunk", "ask peers"]
+        peers = [*["fold"] * 3, "cross-fit peers", "fit", "fit peers"]
+        peers += ["chunk", "ask peers"]
         peers *= Distiller is SLaMDistiller
         assert recorder.events == [
             *["fold"] * 3,
