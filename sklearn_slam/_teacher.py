@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import mannwhitneyu
 from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -26,7 +26,14 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from sklearn_slam._progress import Progress
-from sklearn_slam._rows import Rows, container, is_frame, is_numeric, take_rows
+from sklearn_slam._rows import (
+    Rows,
+    container,
+    is_frame,
+    is_missing,
+    is_numeric,
+    take_rows,
+)
 from sklearn_slam._soft_labels import margins
 from sklearn_slam._validation import align_proba, check_proba
 
@@ -195,8 +202,12 @@ def default_teacher(X: Any, random_state: int) -> Any:
     """
     if container(X) == "sparse":
         return make_pipeline(MaxAbsScaler(), LogisticRegression(max_iter=1000))
+    boosting = HistGradientBoostingClassifier(random_state=random_state)
+    if get_config()["enable_metadata_routing"]:
+        boosting.set_fit_request(sample_weight=True)
+    numbers = make_column_transformer(("passthrough", _find_filled_numbers))
     if not is_frame(X):
-        return HistGradientBoostingClassifier(random_state=random_state)
+        return make_pipeline(numbers, boosting)
     encoder = OrdinalEncoder(
         handle_unknown="use_encoded_value",
         unknown_value=np.nan,
@@ -206,15 +217,25 @@ def default_teacher(X: Any, random_state: int) -> Any:
     categorical = [
         place for place, name in enumerate(X.columns) if not is_numeric(X[name])
     ]
+    boosting.set_params(categorical_features=list(range(len(categorical))))
     return make_pipeline(
-        ColumnTransformer(
-            [("categories", encoder, categorical)], remainder="passthrough"
+        make_column_transformer(
+            (encoder, categorical), ("passthrough", _find_filled_numbers)
         ),
-        HistGradientBoostingClassifier(
-            categorical_features=list(range(len(categorical))),
-            random_state=random_state,
-        ),
+        boosting,
     )
+
+
+def _find_filled_numbers(X: Any) -> list[int]:
+    """Return the numeric columns that have a value: boosting fails on others."""
+    if is_frame(X):
+        return [
+            place
+            for place, name in enumerate(X.columns)
+            if is_numeric(X[name]) and not all(map(is_missing, X[name].to_list()))
+        ]
+    missing = np.isnan(np.asarray(X, dtype=np.float64))
+    return np.flatnonzero(~missing.all(axis=0)).tolist()
 
 
 def align(
@@ -355,10 +376,16 @@ def fit_teacher(
         return teacher.fit(X, y)
     if has_fit_parameter(teacher, "sample_weight"):
         return teacher.fit(X, y, sample_weight=sample_weight)
-    if isinstance(teacher, Pipeline) and not get_config()["enable_metadata_routing"]:
-        name, last = teacher.steps[-1]
-        if has_fit_parameter(last, "sample_weight"):
-            return teacher.fit(X, y, **{f"{name}__sample_weight": sample_weight})
+    if not isinstance(teacher, Pipeline):
+        return teacher.fit(X, y)
+    if get_config()["enable_metadata_routing"]:
+        routing = teacher.get_metadata_routing()
+        if routing.consumes("fit", ["sample_weight"]):
+            return teacher.fit(X, y, sample_weight=sample_weight)
+        return teacher.fit(X, y)
+    name, last = teacher.steps[-1]
+    if has_fit_parameter(last, "sample_weight"):
+        return teacher.fit(X, y, **{f"{name}__sample_weight": sample_weight})
     return teacher.fit(X, y)
 
 

@@ -48,7 +48,11 @@ def split_labels(
             "This estimator requires y to be passed, but the target y is None."
         )
     if hasattr(y, "to_numpy") and not isinstance(y, np.ndarray):  # pandas, polars
-        y = y.to_numpy()
+        series, y = y, y.to_numpy()
+        dtype = str(getattr(series, "dtype", "float")).lower()
+        if y.dtype.kind == "f" and "float" not in dtype:
+            # Integers beside missing values, which are no floats.
+            y = np.array(list(series), dtype=object)
     if not (hasattr(y, "shape") or hasattr(y, "__array__")):
         # A list that mixes None, strings or numbers keeps its types.
         mixed = len({isinstance(label, str) for label in y}) > 1

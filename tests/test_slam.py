@@ -370,6 +370,27 @@ def test_default_teacher_reads_frames_and_polars_equals_pandas(frame):
     assert_allclose(probas[0], probas[1], atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [np.asarray, pd.DataFrame, pl.DataFrame])
+def test_default_teacher_passes_over_columns_without_a_value(table, kind):
+    X, y, pool = table
+    X, empty = X.copy(), X.copy()
+    X[:, 0] = empty[:, 0] = np.nan
+    X[0, 0] = 1.0  # filled in some folds only
+    for rows in (X, empty):
+        slam = quick(student=None, cv=2).fit(kind(rows), y, X_unlabeled=kind(pool))
+        assert slam.teacher_.score(kind(rows), y) > 0.9
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_default_teacher_takes_weights(table, routing):
+    X, y, pool = table
+    kept = y < 2
+    with config_context(enable_metadata_routing=routing):
+        slam = quick(student=None, cv=2)
+        slam.fit(X, y, X_unlabeled=pool, sample_weight=kept.astype(float))
+    assert set(slam.teacher_.predict(X)) == {0, 1}
+
+
 def by_number():
     """Return a teacher that says of any kind of frame what its numbers say."""
 

@@ -66,6 +66,20 @@ def test_missing_labels_are_unlabeled(y, expected):
 @pytest.mark.parametrize(
     "y",
     [
+        [1, None, 0],
+        pd.array([1, pd.NA, 0], dtype="Int64"),
+        pd.Series([1, pd.NA, 0], dtype="Int64"),
+        pl.Series([1, None, 0]),
+    ],
+)
+def test_integers_beside_missing_labels_stay_integers(y):
+    _, labels = split_labels(y)
+    assert labels.dtype.kind == "i"
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
         [0, 1, 0],
         np.array([0, 1, 0]),
         np.array([0.0, 1.0, 0.0]),
