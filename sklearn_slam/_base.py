@@ -41,9 +41,10 @@ from sklearn_slam.students import (
     has_preprocessing,
 )
 
-AUTO_LABELED_WEIGHTS = 0.05, 0.25
+AUTO_LABELED_WEIGHTS = 0.05, 0.15
 """Bounds on labeled_weight="auto". Rows count alike between them, as in the paper;
-below, a batch would hold hardly a label."""
+below, a batch would hold hardly a label, and beyond, the noise of hard labels is
+learned."""
 
 AUTO_SHARPENING = 0.7
 """teacher_temperature="auto" is this share of the calibrating temperature."""

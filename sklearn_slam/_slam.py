@@ -113,7 +113,7 @@ class SLaMDistiller(BaseDistiller):
         "auto" is 0.7 times the temperature that calibrates the teacher.
     labeled_weight : {"auto"} or float, default="auto"
         Share of the loss that labeled rows carry, in [0, 1]; "auto" is their share
-        of all rows, within 0.05 and 0.25.
+        of all rows, within 0.05 and 0.15.
     calibrate : bool, default=True
         Whether ``predict_proba`` is calibrated: the student's logits are divided
         by the temperature at which it agrees best with the calibrated teacher on
@@ -128,7 +128,8 @@ class SLaMDistiller(BaseDistiller):
     batch_size : int or "auto", default="auto"
         Rows in a batch; "auto" is a sixteenth of the pool, from 32 to 256.
     lr : float or "auto", default="auto"
-        Highest learning rate; "auto" is 0.001.
+        Highest learning rate; "auto" is up to 0.005 for :class:`MLPStudent`, and 0.001
+        for a module.
     weight_decay : float or "auto", default="auto"
         Weight decay of AdamW; "auto" is 0.01.
     early_stopping : bool or "auto", default="auto"

@@ -50,6 +50,9 @@ AUTO_STEPS = 3_000
 AUTO_EPOCHS = 10, 200
 AUTO_BATCH_SIZES = 32, 256
 AUTO_LR = 1e-3
+AUTO_LR_OF_MLP = 5e-3
+"""With the largest batches of "auto". Gradients of smaller ones are noisier, and suit a
+learning rate smaller by the root of the size."""
 AUTO_WEIGHT_DECAY = 1e-2
 PATIENCE = 0.2
 """Share of ``max_epochs`` without progress after which training stops."""
@@ -93,6 +96,10 @@ class ModuleStudent(BaseStudent):
     device: str | None
     verbose: int
 
+    def _find_lr(self, batch_size: int) -> float:
+        """Return the learning rate of lr="auto"."""
+        return AUTO_LR
+
     def _make_module(self, source: BatchSource) -> nn.Module:
         """Return the module, its weights drawn from torch's random state."""
         raise NotImplementedError
@@ -113,7 +120,7 @@ class ModuleStudent(BaseStudent):
         return StudentNet(
             self._make_module(source),
             optimizer=torch.optim.AdamW,
-            lr=AUTO_LR if self.lr == "auto" else self.lr,
+            lr=self._find_lr(batch_size) if self.lr == "auto" else self.lr,
             optimizer__weight_decay=decay,
             # One kernel a step instead of one for each operation and parameter.
             optimizer__fused=device.startswith(("cpu", "cuda")),
@@ -171,7 +178,8 @@ class MLPStudent(ModuleStudent):
         Rows in a batch; "auto" is a sixteenth of the pool, from 32 to 256.
     lr : float or "auto", default="auto"
         Highest learning rate of AdamW (it rises over the first 3 % of steps, then
-        falls to 0 along half a cosine); "auto" is 0.001.
+        falls to 0 along half a cosine); "auto" is 0.005 for batches of 256 and more,
+        less by the root of the size for smaller ones.
     weight_decay : float or "auto", default="auto"
         Weight decay of AdamW; "auto" is 0.01.
     early_stopping : bool or "auto", default="auto"
@@ -265,6 +273,9 @@ class MLPStudent(ModuleStudent):
     def _allows_nan(self) -> bool:
         return True
 
+    def _find_lr(self, batch_size: int) -> float:
+        return AUTO_LR_OF_MLP * math.sqrt(min(1.0, batch_size / AUTO_BATCH_SIZES[1]))
+
     def _fit_encoding(self, table: Any) -> None:
         check_integer("n_bins", self.n_bins, 0)
         self.encoder_: TableEncoder = TableEncoder(self.n_bins).fit(
@@ -311,7 +322,7 @@ class TorchStudent(ModuleStudent):
     batch_size : int or "auto", default="auto"
         As in :class:`MLPStudent`.
     lr : float or "auto", default="auto"
-        As in :class:`MLPStudent`.
+        As in :class:`MLPStudent`, except that "auto" is 0.001.
     weight_decay : float or "auto", default="auto"
         As in :class:`MLPStudent`.
     early_stopping : bool or "auto", default="auto"
