@@ -113,6 +113,7 @@ def make_student(table, n_pool):
     of_pool = BATCH_SIZE - round(BATCH_SIZE * LABELED_WEIGHT)
     return MLPStudent(
         (128, 128),
+        lr=1e-3,
         batch_size=BATCH_SIZE,
         max_epochs=max(1, round(STEPS * of_pool / n_pool)),
         early_stopping=False,
