@@ -212,7 +212,7 @@ class MLPStudent(ModuleStudent):
     temperature_ : float
         Logits are divided by it before the softmax.
     history_ : list of dict
-        Losses, learning rate and seconds of each epoch.
+        Losses and seconds of each epoch.
     n_epochs_ : int
         Number of epochs run.
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.datasets import load_iris
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -258,3 +259,19 @@ def test_training_says_nothing_unasked_and_shows_epochs_when_asked(table, capsys
     assert capsys.readouterr().out == ""
     distill(table, None, max_epochs=2, verbose=2)
     assert "train_loss" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("student", "batch_size", "lr"),
+    [
+        (MLPStudent(), 64, 0.0025),
+        (MLPStudent(), 256, 0.005),
+        (MLPStudent(), 1024, 0.005),
+        (MLPStudent(lr=0.01), 64, 0.01),
+        (TorchStudent(nn.Linear), 64, 0.001),
+    ],
+)
+def test_learning_rate_follows_the_batch_size(student, batch_size, lr):
+    X, y = load_iris(return_X_y=True)
+    student = clone(student).set_params(batch_size=batch_size, max_epochs=1)
+    assert student.fit(X, y).net_.lr == pytest.approx(lr)
