@@ -154,6 +154,19 @@ def fit_distiller(kind, method, student, teacher, rows, outputs, seed, memory):
     return model.fit(X, y, X_unlabeled=X_pool, **outputs)
 
 
+def ask_teacher(name, X, y, X_pool, seed):
+    """Return a fitted teacher, and its outputs for ``fit``."""
+    teacher = make_teacher(name, X, seed).fit(X, y)
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    outputs = {
+        "teacher_proba": cross_val_predict(
+            clone(teacher), X, y, cv=folds, method="predict_proba"
+        ),
+        "teacher_proba_unlabeled": teacher.predict_proba(X_pool),
+    }
+    return teacher, outputs
+
+
 def run_cell(data, teacher_name, n_labeled, seed, wanted, options):
     """Run the wanted (table, method) pairs of one split; return a row for each."""
     torch.set_num_threads(1)
@@ -168,14 +181,7 @@ def run_cell(data, teacher_name, n_labeled, seed, wanted, options):
         return align_proba(proba, model.classes_, classes)
 
     start = time.perf_counter()
-    teacher = make_teacher(teacher_name, X, seed).fit(X, y)
-    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
-    outputs = {
-        "teacher_proba": cross_val_predict(
-            clone(teacher), X, y, cv=folds, method="predict_proba"
-        ),
-        "teacher_proba_unlabeled": teacher.predict_proba(X_pool),
-    }
+    teacher, outputs = ask_teacher(teacher_name, X, y, X_pool, seed)
     of_teacher = tested(teacher)
     teacher_seconds = time.perf_counter() - start
     rows, memory = [], TemporaryDirectory()
@@ -206,11 +212,25 @@ def run_cell(data, teacher_name, n_labeled, seed, wanted, options):
     return rows
 
 
+def read_done(path, key):
+    """Return the keys of the rows that a file holds."""
+    if not path.exists():
+        return set()
+    return set(pd.read_csv(path)[key].itertuples(index=False, name=None))
+
+
+def append(jobs, path, n_jobs):
+    """Run jobs, each of which returns rows; append these at once, and yield them."""
+    parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+    for rows in parallel(jobs):
+        frame = pd.DataFrame(rows)
+        frame.to_csv(path, mode="a", header=not path.exists(), index=False)
+        yield frame
+
+
 def run(options, path):
     """Run what the file does not hold yet, and append it."""
-    done = set()
-    if path.exists():
-        done = set(pd.read_csv(path)[KEY].itertuples(index=False, name=None))
+    done = read_done(path, KEY)
     methods = [*REFERENCES, *METHODS]
     if options.methods:
         methods = [method for method in methods if method in options.methods]
@@ -232,10 +252,7 @@ def run(options, path):
         if wanted:
             jobs.append(delayed(run_cell)(*cell, wanted, options))
     print(f"{len(cells)} splits, {len(jobs)} of them to do", flush=True)
-    parallel = Parallel(n_jobs=options.jobs, return_as="generator_unordered")
-    for rows in parallel(jobs):
-        frame = pd.DataFrame(rows)
-        frame.to_csv(path, mode="a", header=not path.exists(), index=False)
+    for frame in append(jobs, path, options.jobs):
         print(*frame.loc[0, KEY[1:5]], f"{frame['seconds'].sum():.0f} s", flush=True)
 
 
