@@ -110,7 +110,7 @@ for place, (name, values) in enumerate(scores.items()):
 ax.set_yticks(range(len(scores)), scores)
 ax.invert_yaxis()
 ax.set(xlabel="accuracy on fresh rows, %", xlim=(50, 100))
-ax.legend()
+ax.legend(loc=(0.68, 0.64))  # beside the shortest bar
 
 # %%
 # Trained to the end, mixing keeps much of what plain distillation loses to the
