@@ -34,10 +34,10 @@ types: $(INSTALLED)
 docs: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
-# Every example in a docstring, the README and docs/, as a reader would run it. In
-# one process: the blocks of a page follow one another.
+# Every example in a docstring, the README and docs/, as a reader would run it. A page
+# stays in one process: its blocks follow one another.
 examples: $(INSTALLED)
-	$(BIN)/python -m pytest --doctest-modules sklearn_slam README.md docs
+	$(BIN)/python -m pytest -n 2 --dist loadfile --doctest-modules sklearn_slam README.md docs
 
 # An sdist, and a wheel from it, which without extras imports in silence and passes the
 # tests that need none. They run from the sdist, away from this checkout.
