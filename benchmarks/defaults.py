@@ -20,14 +20,13 @@ import torch
 from joblib import delayed
 from sklearn.frozen import FrozenEstimator
 
-from benchmarks.accuracy import append, ask_teacher, measure, read_done
+from benchmarks.accuracy import PLAIN, append, ask_teacher, measure, read_done
 from benchmarks.tables import MAX_LABELED_ROWS, MAX_POOL_ROWS, TEACHERS, load
 from sklearn_slam import MLPStudent, PlainDistiller, SLaMDistiller
 from sklearn_slam._rows import take_rows
 from sklearn_slam._validation import align_proba
 
 MAX_VALIDATION_ROWS = 8_000
-PLAIN = "plain soft"
 VARIANTS = {
     PLAIN: (PlainDistiller, {}, {}),
     "default": (SLaMDistiller, {}, {}),

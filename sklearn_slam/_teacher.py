@@ -372,21 +372,18 @@ def fit_teacher(
 ) -> Any:
     """Fit a clone of a teacher, with weights where it takes them."""
     teacher = clone(teacher)
-    if sample_weight is None:
+    name = "sample_weight"
+    taken = has_fit_parameter(teacher, name)
+    if isinstance(teacher, Pipeline):
+        if get_config()["enable_metadata_routing"]:
+            taken = bool(teacher.get_metadata_routing().consumes("fit", [name]))
+        else:
+            step, last = teacher.steps[-1]
+            taken = has_fit_parameter(last, name)
+            name = f"{step}__{name}"
+    if sample_weight is None or not taken:
         return teacher.fit(X, y)
-    if has_fit_parameter(teacher, "sample_weight"):
-        return teacher.fit(X, y, sample_weight=sample_weight)
-    if not isinstance(teacher, Pipeline):
-        return teacher.fit(X, y)
-    if get_config()["enable_metadata_routing"]:
-        routing = teacher.get_metadata_routing()
-        if routing.consumes("fit", ["sample_weight"]):
-            return teacher.fit(X, y, sample_weight=sample_weight)
-        return teacher.fit(X, y)
-    name, last = teacher.steps[-1]
-    if has_fit_parameter(last, "sample_weight"):
-        return teacher.fit(X, y, **{f"{name}__sample_weight": sample_weight})
-    return teacher.fit(X, y)
+    return teacher.fit(X, y, **{name: sample_weight})
 
 
 def cross_fit(

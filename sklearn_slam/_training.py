@@ -119,6 +119,10 @@ class RowLoss(nn.Module):
     def __init__(self, loss: LossFunction, to_logits: Callable[[Any], Tensor]) -> None:
         super().__init__()
         self.loss = loss
+        # Asked once: what a protocol takes to tell is no work for each step.
+        self.gradient = (
+            loss.weighted_gradient if isinstance(loss, Differentiated) else None
+        )
         self.to_logits = to_logits
         self.targets: Mapping[str, Tensor] = {}
         self.shares = torch.empty(0)
@@ -134,13 +138,13 @@ class RowLoss(nn.Module):
 
     def backward(self, output: Any) -> Tensor:
         """Return that loss, its gradients added to the network's parameters."""
-        if not isinstance(self.loss, Differentiated):
+        if self.gradient is None:
             loss = self(output)
             loss.backward()
             return loss.detach()
         logits, targets, shares = self._batch(output)
         with torch.no_grad():
-            loss, gradient = self.loss.weighted_gradient(logits, shares, **targets)
+            loss, gradient = self.gradient(logits, shares, **targets)
         logits.backward(gradient)
         return loss
 
