@@ -93,10 +93,10 @@ class Objective:
     Parameters
     ----------
     loss : callable
-        From logits and targets to a loss per row. A module's own parameters are
-        trained along.
+        From log-probabilities and targets to a loss per row. A module's own
+        parameters are trained along.
     targets : mapping of str to (labeled, pool)
-        What the loss takes beside logits and labels: for labeled rows a value or an
+        What the loss takes beside them and labels: for labeled rows a value or an
         array with an entry for each, for pool rows an array.
     refresh : callable, default=None
         As in :class:`~sklearn_slam._student.Lesson`.
@@ -412,7 +412,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         return of_teacher, teacher_accuracy
 
     def _make_objective(self, knowledge: Knowledge) -> Objective:
-        """Return the loss per row, and what it takes beside logits and labels."""
+        """Return the loss per row, and its targets beside the labels."""
         raise NotImplementedError
 
     def _check_parameters(self) -> None:

@@ -1,4 +1,4 @@
-"""Losses of the methods that mixing is compared with, on the student's logits."""
+"""Losses of the methods that mixing is compared with, on log-probabilities."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from sklearn_slam._losses import Differentiated, cross_entropy
 
 
-def taylor_cross_entropy(logits: Tensor, labels: Tensor, order: int) -> Tensor:
+def taylor_cross_entropy(log_f: Tensor, labels: Tensor, order: int) -> Tensor:
     """Sum the first terms of the Taylor series of cross-entropy at probability 1.
 
     Parameters
     ----------
-    logits, labels : Tensor of shape (n_rows, n_classes)
+    log_f, labels : Tensor of shape (n_rows, n_classes)
     order : int
         Number of terms: 1 is half the mean absolute error of one-hot labels, many
         are cross-entropy.
@@ -30,7 +30,7 @@ def taylor_cross_entropy(logits: Tensor, labels: Tensor, order: int) -> Tensor:
     ----------
     Feng et al., "Can Cross Entropy Loss Be Robust to Label Noise?", IJCAI 2020.
     """
-    missed = 1.0 - torch.softmax(logits, dim=1)
+    missed = 1.0 - log_f.exp()
     total, power = missed, missed
     for term in range(2, order + 1):
         power = power * missed
@@ -38,12 +38,12 @@ def taylor_cross_entropy(logits: Tensor, labels: Tensor, order: int) -> Tensor:
     return (labels * total).sum(dim=1)
 
 
-def forward_corrected(logits: Tensor, labels: Tensor, transition: Tensor) -> Tensor:
+def forward_corrected(log_f: Tensor, labels: Tensor, transition: Tensor) -> Tensor:
     """Compare labels with the student's prediction of what the teacher says.
 
     Parameters
     ----------
-    logits, labels : Tensor of shape (n_rows, n_classes)
+    log_f, labels : Tensor of shape (n_rows, n_classes)
     transition : Tensor of shape (n_classes, n_classes)
         Probability that the teacher says j (column) where i (row) is true; positive.
 
@@ -57,16 +57,16 @@ def forward_corrected(logits: Tensor, labels: Tensor, transition: Tensor) -> Ten
     Patrini et al., "Making Deep Neural Networks Robust to Label Noise: A Loss
     Correction Approach", CVPR 2017, Theorem 2.
     """
-    said = torch.softmax(logits, dim=1) @ transition
+    said = log_f.exp() @ transition
     return -(labels * said.clamp_min(torch.finfo(said.dtype).tiny).log()).sum(dim=1)
 
 
-def negative_learning(logits: Tensor, excluded: Tensor) -> Tensor:
+def negative_learning(log_f: Tensor, excluded: Tensor) -> Tensor:
     """Mean of ``-log(1 - f_c)`` over the classes that a row is known not to have.
 
     Parameters
     ----------
-    logits : Tensor of shape (n_rows, n_classes)
+    log_f : Tensor of shape (n_rows, n_classes)
     excluded : Tensor of bool, shape (n_rows, n_classes)
         A row without any costs nothing.
 
@@ -76,23 +76,23 @@ def negative_learning(logits: Tensor, excluded: Tensor) -> Tensor:
         In nats.
     """
     # log(1 - f) has no finite value at f = 1.
-    log_f = torch.log_softmax(logits, dim=1).clamp_max(-1e-6)
+    log_f = log_f.clamp_max(-1e-6)
     terms = -torch.log(-torch.expm1(log_f)) * excluded
     return terms.sum(dim=1) / excluded.sum(dim=1).clamp_min(1)
 
 
-def squared_logit_error(logits: Tensor, wanted: Tensor) -> Tensor:
+def squared_logit_error(log_f: Tensor, wanted: Tensor) -> Tensor:
     """Half the mean squared difference of log-probabilities.
 
     Parameters
     ----------
-    logits, wanted : Tensor of shape (n_rows, n_classes)
+    log_f, wanted : Tensor of shape (n_rows, n_classes)
 
     Returns
     -------
     loss : Tensor of shape (n_rows,)
     """
-    return 0.5 * (torch.log_softmax(logits, dim=1) - wanted).square().mean(dim=1)
+    return 0.5 * (log_f - wanted).square().mean(dim=1)
 
 
 class VariationalDistance(nn.Module):
@@ -104,7 +104,7 @@ class VariationalDistance(nn.Module):
     Parameters
     ----------
     loss : Differentiated
-        From logits and targets to a loss per row.
+        From log-probabilities and targets to a loss per row.
     n_classes : int
     weight : float
         Of the added term.
@@ -132,41 +132,36 @@ class VariationalDistance(nn.Module):
 
     def forward(
         self,
-        logits: Tensor,
+        log_f: Tensor,
         *,
         teacher_log_proba: Tensor,
         of_teacher: Tensor,
         **targets: Tensor,
     ) -> Tensor:
         """Return the loss per row; rows that no teacher labeled lack the term."""
-        log_f = torch.log_softmax(logits, dim=1)
         off = torch.addmm(self.offset, log_f, self.matrix) - teacher_log_proba
         variance = self.variance
         distance = 0.5 * (off.square() / variance + variance.log()).mean(dim=1)
-        return self.loss(logits, **targets) + of_teacher * distance * self.weight
+        return self.loss(log_f, **targets) + of_teacher * distance * self.weight
 
     def weighted_gradient(
         self,
-        logits: Tensor,
+        log_f: Tensor,
         shares: Tensor,
         *,
         teacher_log_proba: Tensor,
         of_teacher: Tensor,
         **targets: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Return the weighted sum of the losses and its derivative by the logits."""
-        loss, gradient = self.loss.weighted_gradient(logits, shares, **targets)
-        log_f = torch.log_softmax(logits, dim=1)
+        """Return the weighted sum of the losses and its derivative by ``log_f``."""
+        loss, gradient = self.loss.weighted_gradient(log_f, shares, **targets)
         off = torch.addmm(self.offset, log_f, self.matrix).sub_(teacher_log_proba)
         variance = self.variance
         of_row = shares * of_teacher * (self.weight / len(variance))
         by_mean = (off / variance).mul_(of_row.unsqueeze(1))
         squares, total = off.mul_(by_mean).sum(dim=0), of_row.sum()
         loss += 0.5 * (squares.sum() + total * variance.log().sum())
-        by_log_f = by_mean @ self.matrix.T
-        gradient += by_log_f.addcmul_(
-            log_f.exp(), by_log_f.sum(dim=1, keepdim=True), value=-1.0
-        )
+        gradient.addmm_(by_mean, self.matrix.T)
         self.matrix.grad = log_f.T @ by_mean
         self.offset.grad = by_mean.sum(dim=0)
         # The derivative of softplus is the logistic function.
@@ -177,8 +172,8 @@ class VariationalDistance(nn.Module):
 def where_taught(loss: Callable[..., Tensor], *fixed: Any) -> Callable[..., Tensor]:
     """Return a loss that compares labels by cross-entropy, a teacher's by ``loss``."""
 
-    def chosen(logits: Tensor, labels: Tensor, of_teacher: Tensor) -> Tensor:
-        taught = loss(logits, labels, *fixed)
-        return torch.where(of_teacher, taught, cross_entropy(logits, labels))
+    def chosen(log_f: Tensor, labels: Tensor, of_teacher: Tensor) -> Tensor:
+        taught = loss(log_f, labels, *fixed)
+        return torch.where(of_teacher, taught, cross_entropy(log_f, labels))
 
     return chosen

@@ -527,13 +527,13 @@ def confusion(knowledge: Knowledge) -> NDArray[np.float64]:
     return counts / counts.sum(axis=1, keepdims=True)
 
 
-def _semiparametric_loss(logits: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
-    return squared_logit_error(logits, wanted)
+def _semiparametric_loss(log_f: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
+    return squared_logit_error(log_f, wanted)
 
 
 def _selected_loss(
-    logits: Tensor, labels: Tensor, chosen: Tensor, excluded: Tensor
+    log_f: Tensor, labels: Tensor, chosen: Tensor, excluded: Tensor
 ) -> Tensor:
     """Cross-entropy of selected rows, and what is excluded of all."""
-    negative = negative_learning(logits, excluded)
-    return chosen * cross_entropy(logits, labels) + negative
+    negative = negative_learning(log_f, excluded)
+    return chosen * cross_entropy(log_f, labels) + negative

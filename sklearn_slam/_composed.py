@@ -260,19 +260,20 @@ class Weighted(nn.Module):
     Parameters
     ----------
     loss : Differentiated
-        From logits and targets to a loss per row; a module's parameters are kept.
+        From log-probabilities and targets to a loss per row; a module's parameters
+        are kept.
     """
 
     def __init__(self, loss: Any) -> None:
         super().__init__()
         self.loss = loss
 
-    def forward(self, logits: Tensor, *, weight: Tensor, **targets: Tensor) -> Tensor:
+    def forward(self, log_f: Tensor, *, weight: Tensor, **targets: Tensor) -> Tensor:
         """Return the weighted loss per row."""
-        return weight * self.loss(logits, **targets)
+        return weight * self.loss(log_f, **targets)
 
     def weighted_gradient(
-        self, logits: Tensor, shares: Tensor, *, weight: Tensor, **targets: Tensor
+        self, log_f: Tensor, shares: Tensor, *, weight: Tensor, **targets: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the weighted sum of the losses and its derivative by the logits."""
-        return self.loss.weighted_gradient(logits, shares * weight, **targets)
+        """Return the weighted sum of the losses and its derivative by ``log_f``."""
+        return self.loss.weighted_gradient(log_f, shares * weight, **targets)

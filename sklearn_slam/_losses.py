@@ -1,4 +1,4 @@
-"""Losses on the student's logits, row by row: what student-label mixing is.
+"""Losses on the student's log-probabilities, row by row: what mixing is.
 
 The mixing loss compares a teacher's label not with the student's prediction
 ``f`` but with the mixture
@@ -19,19 +19,19 @@ import torch
 from torch import Tensor
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+def cross_entropy(log_f: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of soft or one-hot labels and the student's prediction.
 
     Parameters
     ----------
-    logits, labels : Tensor of shape (n_rows, n_classes)
+    log_f, labels : Tensor of shape (n_rows, n_classes)
 
     Returns
     -------
     loss : Tensor of shape (n_rows,)
         In nats.
     """
-    return torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    return -(labels * log_f).sum(dim=1)
 
 
 def mixing_loss(
@@ -74,20 +74,21 @@ def mixing_loss(
     >>> mixing_loss(logits, labels, torch.tensor([0.8]), torch.full((1, 2), 0.2))
     tensor([0.4155])
     """
-    return _mixing_loss(logits, labels, alpha, others)
+    return _mixing_loss(torch.log_softmax(logits, dim=1), labels, alpha, others)
 
 
 def mixing_gradient(
-    logits: Tensor, labels: Tensor, alpha: Tensor, others: Tensor
+    log_f: Tensor, labels: Tensor, alpha: Tensor, others: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the mixing loss per row and its derivative by that row's logits.
+    """Return the mixing loss per row and its derivative by that row's ``log_f``.
 
     Parameters
     ----------
-    logits, labels, alpha, others : Tensor
+    log_f : Tensor of shape (n_rows, n_classes)
+        Logarithm of the student's prediction.
+    labels, alpha, others : Tensor
         As in :func:`mixing_loss`.
     """
-    log_f = torch.log_softmax(logits, dim=1)
     # The mixture is f times `ratio`, so that its logarithm stays exact where
     # f underflows. 1 / f must not overflow: under exp(-80) the mixture is
     # `others` to the last digit where there are others, and f elsewhere.
@@ -96,11 +97,8 @@ def mixing_gradient(
     ratio = torch.addcmul(slope, others, bounded.neg().exp_())
     log_mixture = torch.where(others > 0, bounded, log_f).add_(ratio.log())
     loss = log_mixture.mul_(labels).sum(dim=1).neg_()
-    # With h_j = y_j (alpha - others_j) f_j / mix_j, the derivative by logit i
-    # is f_i sum_j h_j - h_i.
-    h = slope.mul_(labels).div_(ratio)
-    gradient = h.addcmul_(log_f.exp_(), h.sum(dim=1, keepdim=True), value=-1.0)
-    return loss, gradient.neg_()
+    # The derivative is -y_j (alpha - others_j) f_j / mix_j.
+    return loss, slope.mul_(labels).div_(ratio).neg_()
 
 
 @runtime_checkable
@@ -111,44 +109,44 @@ class Differentiated(Protocol):
     where each recorded operation costs more than its arithmetic, much cheaper.
     """
 
-    def __call__(self, logits: Tensor, *args: Any, **targets: Any) -> Tensor:
+    def __call__(self, log_f: Tensor, *args: Any, **targets: Any) -> Tensor:
         """Return the loss per row; autograd may differentiate it, too."""
 
     def weighted_gradient(
-        self, logits: Tensor, shares: Tensor, *args: Any, **targets: Any
+        self, log_f: Tensor, shares: Tensor, *args: Any, **targets: Any
     ) -> tuple[Tensor, Tensor]:
-        """Return the weighted sum of the losses and its derivative by the logits.
+        """Return the weighted sum of the losses and its derivative by ``log_f``.
 
         Parameters of the loss itself are left their gradients.
         """
 
 
 class ClosedForm:
-    """A loss per row whose derivative by the logits is written out.
+    """A loss per row whose derivative is written out.
 
-    Called, it is a loss like any other, differentiable once by the logits.
+    Called, it is a loss like any other, differentiable once.
 
     Parameters
     ----------
     with_gradient : callable
-        From logits and targets to the loss per row and its derivative by that
-        row's logits, a row per row.
+        From log-probabilities and targets to the loss per row and its derivative by
+        that row's log-probabilities, a row per row.
     """
 
     def __init__(self, with_gradient: Callable[..., tuple[Tensor, Tensor]]) -> None:
         self.with_gradient = with_gradient
 
-    def __call__(self, logits: Tensor, *args: Tensor, **targets: Tensor) -> Tensor:
+    def __call__(self, log_f: Tensor, *args: Tensor, **targets: Tensor) -> Tensor:
         """Return the loss per row; the added term is zero and has the gradient."""
         with torch.no_grad():
-            loss, gradient = self.with_gradient(logits, *args, **targets)
-        return loss + ((logits - logits.detach()) * gradient).sum(dim=1)
+            loss, gradient = self.with_gradient(log_f, *args, **targets)
+        return loss + ((log_f - log_f.detach()) * gradient).sum(dim=1)
 
     def weighted_gradient(
-        self, logits: Tensor, shares: Tensor, **targets: Tensor
+        self, log_f: Tensor, shares: Tensor, **targets: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the weighted sum of the losses and its derivative by the logits."""
-        losses, gradient = self.with_gradient(logits, **targets)
+        """Return the weighted sum of the losses and its derivative by ``log_f``."""
+        losses, gradient = self.with_gradient(log_f, **targets)
         return torch.dot(losses, shares), gradient.mul_(shares.unsqueeze(1))
 
 

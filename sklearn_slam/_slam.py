@@ -41,19 +41,19 @@ had the chance to learn."""
 
 @ClosedForm
 def slam_loss(
-    logits: Tensor, labels: Tensor, alpha: Tensor, other: Tensor, top_k: Tensor
+    log_f: Tensor, labels: Tensor, alpha: Tensor, other: Tensor, top_k: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the mixing loss, the weights of the other classes put together here.
 
     Parameters
     ----------
-    logits, labels : Tensor of shape (n_rows, n_classes)
+    log_f, labels : Tensor of shape (n_rows, n_classes)
     alpha, other : Tensor of shape (n_rows,)
         Weight of ``f_j``, and of ``1 - f_j`` in the top k.
     top_k : Tensor of bool, shape (n_rows, n_classes)
         A bit a class is stored, not a float.
     """
-    return mixing_gradient(logits, labels, alpha, top_k * other.unsqueeze(1))
+    return mixing_gradient(log_f, labels, alpha, top_k * other.unsqueeze(1))
 
 
 class SLaMDistiller(BaseDistiller):
@@ -194,10 +194,10 @@ class SLaMDistiller(BaseDistiller):
 
     Peers go beyond the paper: y is then a logarithmic opinion pool of the teacher and
     of models that know the labeled rows only. Exponents and accuracies are read off
-    labeled rows, each judged by models that did not learn from it; on the pool, the
-    peers of all folds are averaged. So does the variational term (Ahn et al., 2019),
-    which the paper combines with mixing. ``alpha=1.0, teacher_temperature=1.0`` is
-    plain distillation, as in :class:`PlainDistiller`.
+    labeled rows, each judged by models that did not learn from it; peers of all
+    labeled rows label the pool. The variational term (Ahn et al., 2019) is combined
+    with mixing in the paper, too. ``alpha=1.0, teacher_temperature=1.0`` is plain
+    distillation, as in :class:`PlainDistiller`.
 
     A frozen teacher behind a scaler in a Pipeline gets scaled rows. Give the
     preprocessing to the student instead:

@@ -77,7 +77,7 @@ class Lesson:
     y : ndarray of int, shape (n_labeled,)
         Index of each labeled row's class.
     loss : callable
-        From logits and ``targets`` to a loss per row.
+        From log-probabilities and ``targets`` to a loss per row.
     targets : mapping of str to Tensor
         Each with a row per labeled row, then per pool row; ``labels`` of shape
         (n_rows, n_classes) is among them.

@@ -29,7 +29,7 @@ from sklearn_slam._losses import Differentiated
 from sklearn_slam._rows import Rows
 
 LossFunction = Callable[..., Tensor]
-"""From logits and named targets, each with a row per row, to a loss per row."""
+"""From log-probabilities and named targets, a row per row, to a loss per row."""
 
 PREDICT_ROWS = 2_048
 """Rows that are predicted at once: few enough that what is computed of them stays
@@ -111,7 +111,7 @@ class RowLoss(nn.Module):
     Parameters
     ----------
     loss : callable
-        From logits and targets to a loss per row.
+        From log-probabilities and targets to a loss per row.
     to_logits : callable
         From the network's output to logits of shape (n_rows, n_classes).
     """
@@ -133,8 +133,8 @@ class RowLoss(nn.Module):
 
     def forward(self, output: Any, labels: Tensor | None = None) -> Tensor:
         """Return the weighted loss of the batch whose targets were left here."""
-        logits, targets, shares = self._batch(output)
-        return torch.dot(self.loss(logits, **targets), shares)
+        log_f, targets, shares = self._batch(output)
+        return torch.dot(self.loss(log_f, **targets), shares)
 
     def backward(self, output: Any) -> Tensor:
         """Return that loss, its gradients added to the network's parameters."""
@@ -142,18 +142,18 @@ class RowLoss(nn.Module):
             loss = self(output)
             loss.backward()
             return loss.detach()
-        logits, targets, shares = self._batch(output)
+        log_f, targets, shares = self._batch(output)
         with torch.no_grad():
-            loss, gradient = self.gradient(logits, shares, **targets)
-        logits.backward(gradient)
+            loss, gradient = self.gradient(log_f, shares, **targets)
+        log_f.backward(gradient)
         return loss
 
     def _batch(self, output: Any) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """Return logits, targets and shares on one device."""
-        logits = self.to_logits(output)
-        device = logits.device
+        """Return log-probabilities, targets and shares on one device."""
+        log_f = torch.log_softmax(self.to_logits(output), dim=1)
+        device = log_f.device
         targets = {name: rows.to(device) for name, rows in self.targets.items()}
-        return logits, targets, self.shares.to(device)
+        return log_f, targets, self.shares.to(device)
 
 
 @dataclass

@@ -60,7 +60,8 @@ def batch():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(6, 4, generator=generator, dtype=torch.float64)
     labels = torch.rand(6, 4, generator=generator, dtype=torch.float64)
-    return logits.requires_grad_(), labels / labels.sum(dim=1, keepdim=True)
+    log_f = torch.log_softmax(logits, dim=1)
+    return log_f.requires_grad_(), labels / labels.sum(dim=1, keepdim=True)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -70,30 +71,30 @@ def test_estimator_checks(estimator, check):
 
 
 def test_one_taylor_term_is_half_the_absolute_error(batch):
-    logits, _ = batch
+    log_f, _ = batch
     labels = torch.eye(4, dtype=torch.float64)[[0, 1, 2, 3, 0, 1]]
-    error = (labels - torch.softmax(logits, dim=1)).abs().sum(dim=1)
-    loss = taylor_cross_entropy(logits, labels, 1)
+    error = (labels - log_f.exp()).abs().sum(dim=1)
+    loss = taylor_cross_entropy(log_f, labels, 1)
     assert_allclose(loss.detach(), error.detach() / 2)
 
 
 def test_taylor_terms_add_up_to_cross_entropy(batch):
-    logits, labels = batch
-    exact = cross_entropy(logits, labels).detach()
+    log_f, labels = batch
+    exact = cross_entropy(log_f, labels).detach()
     off = [
-        (exact - taylor_cross_entropy(logits, labels, order).detach()).max()
+        (exact - taylor_cross_entropy(log_f, labels, order).detach()).max()
         for order in (1, 4, 16, 1000)
     ]
     # The rest of the series is below (1 - f)^(order + 1) / (order + 1) / f.
-    least = torch.softmax(logits, dim=1).min().item()
+    least = log_f.exp().min().item()
     assert off == sorted(off, reverse=True)
     assert 0 <= off[-1] <= (1 - least) ** 1001 / 1001 / least + 1e-12
 
 
 def test_forward_correction_by_the_identity_is_cross_entropy(batch):
-    logits, labels = batch
-    loss = forward_corrected(logits, labels, torch.eye(4, dtype=torch.float64))
-    assert_allclose(loss.detach(), cross_entropy(logits, labels).detach())
+    log_f, labels = batch
+    loss = forward_corrected(log_f, labels, torch.eye(4, dtype=torch.float64))
+    assert_allclose(loss.detach(), cross_entropy(log_f, labels).detach())
 
 
 def test_forward_correction_is_least_where_the_student_is_clean():
@@ -105,38 +106,39 @@ def test_forward_correction_is_least_where_the_student_is_clean():
     noisy = clean @ transition
     at_clean = forward_corrected(clean.log(), noisy, transition)
     for _ in range(50):
-        other = clean.log() + 0.3 * torch.randn(1, 3, generator=generator)
+        noise = 0.3 * torch.randn(1, 3, generator=generator)
+        other = torch.log_softmax(clean.log() + noise, dim=1)
         assert forward_corrected(other, noisy, transition) >= at_clean - 1e-6
 
 
 def test_negative_learning_costs_what_is_excluded_only(batch):
-    logits, _ = batch
+    log_f, _ = batch
     none = torch.zeros(6, 4, dtype=torch.bool)
-    assert_allclose(negative_learning(logits, none).detach(), 0)
+    assert_allclose(negative_learning(log_f, none).detach(), 0)
     first = none.clone()
     first[:, 0] = True
-    expected = -torch.log1p(-torch.softmax(logits, dim=1)[:, 0])
-    assert_allclose(negative_learning(logits, first).detach(), expected.detach())
+    expected = -torch.log1p(-log_f.exp()[:, 0])
+    assert_allclose(negative_learning(log_f, first).detach(), expected.detach())
     sure = torch.tensor([[200.0, 0.0]], requires_grad=True)
-    loss = negative_learning(sure, torch.tensor([[True, False]]))
+    loss = negative_learning(sure.log_softmax(1), torch.tensor([[True, False]]))
     (gradient,) = torch.autograd.grad(loss.sum(), sure)
     assert torch.isfinite(loss).all()
     assert torch.isfinite(gradient).all()
 
 
 def test_squared_logit_error_is_zero_at_the_teacher(batch):
-    logits, labels = batch
+    log_f, labels = batch
     assert_allclose(squared_logit_error(labels.log(), labels.log()), 0, atol=1e-15)
-    assert (squared_logit_error(logits, labels.log()) > 0).all()
+    assert (squared_logit_error(log_f, labels.log()) > 0).all()
 
 
 def test_variational_distance_adds_nothing_with_weight_or_flag_0(batch):
-    logits, labels = batch
+    log_f, labels = batch
     with torch.no_grad():
-        plain = cross_entropy(logits, labels)
+        plain = cross_entropy(log_f, labels)
         for weight, flag in ((0.0, 1.0), (1.0, 0.0)):
             loss = VariationalDistance(cross_entropy, 4, weight).double()(
-                logits,
+                log_f,
                 labels=labels,
                 teacher_log_proba=labels.log(),
                 of_teacher=torch.full((6,), flag),
@@ -149,17 +151,17 @@ def test_variational_distance_adds_nothing_with_weight_or_flag_0(batch):
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_written_out_gradient_of_the_variational_distance_is_autograds(batch, weighted):
-    logits, labels = batch
+    log_f, labels = batch
     generator = torch.Generator().manual_seed(0)
     draw = partial(torch.rand, generator=generator, dtype=torch.float64)
     loss = VariationalDistance(
-        ClosedForm(lambda z, labels: (cross_entropy(z, labels), z.softmax(1) - labels)),
+        ClosedForm(lambda log_f, labels: (cross_entropy(log_f, labels), -labels)),
         n_classes=4,
         weight=0.7,
     ).double()
     for parameter in loss.parameters():
         parameter.data += draw(parameter.shape)
-    learned = [logits, *loss.parameters()]
+    learned = [log_f, *loss.parameters()]
     targets = {
         "labels": labels,
         "teacher_log_proba": draw(6, 4).log(),
@@ -168,20 +170,20 @@ def test_written_out_gradient_of_the_variational_distance_is_autograds(batch, we
     if weighted:
         loss, targets["weight"] = Weighted(loss), draw(6)
     shares = draw(6)
-    expected = torch.dot(loss(logits, **targets), shares)
+    expected = torch.dot(loss(log_f, **targets), shares)
     wanted = torch.autograd.grad(expected, learned)
     with torch.no_grad():
-        value, by_logits = loss.weighted_gradient(logits, shares, **targets)
+        value, by_log_f = loss.weighted_gradient(log_f, shares, **targets)
     assert_allclose(value, expected.detach())
     for found, of_tape in zip(
-        [by_logits, *(part.grad for part in loss.parameters())], wanted, strict=True
+        [by_log_f, *(part.grad for part in loss.parameters())], wanted, strict=True
     ):
         assert_allclose(found, of_tape, rtol=1e-10, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", ["taylor", "forward", "negative", "squared", "vid"])
 def test_gradients_agree_with_finite_differences(batch, name):
-    logits, labels = batch
+    log_f, labels = batch
     mixing = torch.full((4, 4), 0.1, dtype=torch.float64) + 0.6 * torch.eye(4)
     vid = VariationalDistance(cross_entropy, 4, 0.5).double()
     losses = {
@@ -196,7 +198,7 @@ def test_gradients_agree_with_finite_differences(batch, name):
             of_teacher=torch.ones(6, dtype=torch.float64),
         ),
     }
-    assert gradcheck(losses[name], (logits,))
+    assert gradcheck(losses[name], (log_f,))
 
 
 def fitted(method, table, teacher=None, **params):

@@ -194,7 +194,8 @@ def test_loss_is_the_shared_sum_over_rows():
     data = training_set(weighted=True)
     for X, labels, targets, shares in epoch(data):
         logits = X * torch.tensor([0.01, -0.02, 0.03])
-        expected = (cross_entropy(logits, targets["labels"]) * shares).sum()
+        log_f = torch.log_softmax(logits, dim=1)
+        expected = (cross_entropy(log_f, targets["labels"]) * shares).sum()
         data.criterion.targets, data.criterion.shares = (
             {"labels": targets["labels"]},
             shares,
@@ -209,14 +210,13 @@ class Scaled(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(2.0))
 
-    def forward(self, logits, labels):
-        return self.scale * cross_entropy(logits, labels)
+    def forward(self, log_f, labels):
+        return self.scale * cross_entropy(log_f, labels)
 
 
 @ClosedForm
-def written_out(logits, labels):
-    gradient = torch.softmax(logits, dim=1) - labels
-    return cross_entropy(logits, labels), gradient
+def written_out(log_f, labels):
+    return cross_entropy(log_f, labels), -labels
 
 
 @pytest.mark.parametrize("loss", [cross_entropy, written_out, Scaled()])
