@@ -159,6 +159,9 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
     (``_to_logits``).
     """
 
+    # Taken from **params, where scikit-learn does not find it by itself.
+    __metadata_request__fit = {"sample_weight": None}  # noqa: RUF012
+
     preprocessor: Any
     early_stopping: bool | Literal["auto"]
     random_state: Any

@@ -373,17 +373,25 @@ def fit_teacher(
     """Fit a clone of a teacher, with weights where it takes them."""
     teacher = clone(teacher)
     name = "sample_weight"
-    taken = has_fit_parameter(teacher, name)
+    taken = _takes_weights(teacher)
     if isinstance(teacher, Pipeline):
         if get_config()["enable_metadata_routing"]:
             taken = bool(teacher.get_metadata_routing().consumes("fit", [name]))
         else:
             step, last = teacher.steps[-1]
-            taken = has_fit_parameter(last, name)
+            taken = _takes_weights(last)
             name = f"{step}__{name}"
     if sample_weight is None or not taken:
         return teacher.fit(X, y)
     return teacher.fit(X, y, **{name: sample_weight})
+
+
+def _takes_weights(estimator: Any) -> bool:
+    """Tell whether ``fit`` takes ``sample_weight``, by name or as routed metadata."""
+    if has_fit_parameter(estimator, "sample_weight"):
+        return True
+    request = getattr(estimator, "get_metadata_routing", lambda: None)()
+    return "sample_weight" in getattr(getattr(request, "fit", None), "requests", ())
 
 
 def cross_fit(

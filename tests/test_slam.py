@@ -36,6 +36,7 @@ from torch import nn
 from sklearn_slam import (
     CallableTeacher,
     MLPStudent,
+    PlainDistiller,
     SemiSupervisedSplit,
     SLaMDistiller,
     TorchStudent,
@@ -388,6 +389,22 @@ def test_default_teacher_takes_weights(table, routing):
     with config_context(enable_metadata_routing=routing):
         slam = quick(student=None, cv=2)
         slam.fit(X, y, X_unlabeled=pool, sample_weight=kept.astype(float))
+    assert set(slam.teacher_.predict(X)) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    "teacher",
+    [
+        MLPStudent(max_epochs=60),
+        PlainDistiller(LogisticRegression(), max_epochs=60),
+        make_pipeline(StandardScaler(), MLPStudent(max_epochs=60)),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:There are no unlabeled rows:UserWarning")
+def test_weights_reach_a_student_that_teaches(table, teacher):
+    X, y, pool = table
+    slam = quick(teacher, cv=2)
+    slam.fit(X, y, X_unlabeled=pool, sample_weight=(y < 2).astype(float))
     assert set(slam.teacher_.predict(X)) == {0, 1}
 
 
