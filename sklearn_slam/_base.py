@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import numbers
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted, check_memory, validate_data
@@ -26,6 +28,7 @@ from sklearn_slam._teacher_accuracy import TeacherAccuracy
 from sklearn_slam._training import LossFunction
 from sklearn_slam._validation import (
     check_two_classes,
+    check_weights,
     encode,
     is_real,
     split_labels,
@@ -79,6 +82,14 @@ class Knowledge:
     pool_weights: NDArray[np.float64] | None
     accuracy: TeacherAccuracy
     temperature: float
+
+    @property
+    def labeled_weights(self) -> NDArray[np.float64]:
+        """Weights of labeled rows, 1 in the mean over those that count."""
+        weights = self.accuracy.sample_weight_
+        if weights is None:
+            return np.ones(len(self.codes))
+        return weights / weights[weights > 0].mean()
 
     @property
     def of_teacher(self) -> dict[str, tuple[Any, NDArray[Any]]]:
@@ -191,7 +202,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             The teacher's probabilities for the rows of X, where they are known.
             Those of labeled rows must come from a teacher that did not learn from
             them. Columns follow a fitted teacher's ``classes_``, else the sorted
-            labels.
+            labels; those of a frame may be in any order, if they are named so.
         teacher_proba_unlabeled : array-like of shape (n_unlabeled, \
                 n_teacher_classes), default=None
             The same for the rows of ``X_unlabeled``.
@@ -220,7 +231,6 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self._check_parameters()
         keeps_teacher = check_teacher(self.teacher)
         student = self._make_student()
-        takes_nan = get_tags(self).input_tags.allow_nan
         rows = validate_fit_rows(
             self,
             X,
@@ -229,7 +239,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             take_sample_weight(params),
             sample_weight_unlabeled,
             unlabeled_label=self.unlabeled_label,
-            allow_nan=takes_nan,
+            allow_nan=allows_nan(self.student),
             numeric=not has_preprocessing(self.student),
         )
         with Progress.of_fit(self, rows.X_labeled, rows.labels) as progress:
@@ -237,6 +247,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             classes = self._find_classes(rows, keeps_teacher)
             codes = encode(rows.labels, classes)
             seed = int(rng.randint(np.iinfo(np.int32).max))
+            teacher_accuracy = self._make_accuracy(classes)
             task = Task(rows, keeps_teacher, classes, codes, seed, self.cv, groups)
             teacher, *of_teacher = label_with_teacher(
                 task,
@@ -248,14 +259,11 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 memory=check_memory(self.memory),
                 progress=progress,
             )
-            teacher_accuracy = self._make_accuracy(classes).fit(
-                of_teacher[0], codes, rows.weights
-            )
+            teacher_accuracy.fit(of_teacher[0], codes, rows.weights)
             labels, accuracy = self._choose_labels(
                 task, of_teacher, teacher_accuracy, progress
             )
             knowledge = self._gather_knowledge(task, teacher, labels, accuracy)
-            student._takes_nan = takes_nan
             self._train(student, task, knowledge, rng, progress)
 
             self.classes_ = classes
@@ -334,12 +342,23 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         -------
         accuracy : float
             In [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If no row has a label.
         """
-        has_label, labels = split_labels(y, self.unlabeled_label)
-        predicted = self.predict(X)[has_label]
-        if sample_weight is not None:
-            sample_weight = np.asarray(sample_weight)[has_label]
-        return float(accuracy_score(labels, predicted, sample_weight=sample_weight))
+        predicted = self.predict(X)
+        n_rows = len(predicted)
+        has_label, labels = split_labels(y, self.unlabeled_label, n_rows=n_rows)
+        if not len(labels):
+            raise ValueError("y has no label to compare predictions with.")
+        weights = check_weights(sample_weight, n_rows, "sample_weight")
+        if weights is not None:
+            weights = weights[has_label]
+        return float(
+            accuracy_score(labels, predicted[has_label], sample_weight=weights)
+        )
 
     def set_params(self, **params: Any) -> Self:
         """Set parameters; those of a fitted teacher are refused.
@@ -357,7 +376,8 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter of a fitted teacher is named: it is used as it is.
+            If a parameter of a fitted teacher is named (it is used as it is), or one
+            of a teacher or student that has none.
         """
         nested = [name for name in params if name.startswith("teacher__")]
         teacher = params.get("teacher", self.teacher)
@@ -367,29 +387,43 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 "it unfitted (sklearn.base.clone(teacher)) to search over its "
                 "parameters."
             )
-        nested = [name for name in params if name.startswith("student__")]
-        if nested and params.get("student", self.student) is None:
-            raise ValueError(
-                f"Cannot set {nested}: student is None. Pass "
-                "student=sklearn_slam.MLPStudent(), the default student, whose "
-                "parameters these are."
-            )
+        for owner, instead in (
+            ("teacher", "an unfitted classifier"),
+            ("student", "sklearn_slam.MLPStudent(), which is the default student"),
+        ):
+            nested = [name for name in params if name.startswith(f"{owner}__")]
+            value = params.get(owner, getattr(self, owner))
+            if nested and not (
+                hasattr(value, "set_params") and not isinstance(value, type)
+            ):
+                raise ValueError(
+                    f"Cannot set {nested}: {owner} is {value!r}, which has no "
+                    f"parameters to set. Pass {owner}={instead}, say."
+                )
         return super().set_params(**params)
 
     def __sklearn_clone__(self) -> Self:
-        copy = super().__sklearn_clone__()
-        # A clone is unfitted, and a fitted teacher is what the user has to give.
-        if arrives_fitted(self.teacher):
-            copy.teacher = self.teacher
-        return copy
+        # A clone is unfitted, and a fitted teacher is what the user has to give: it is
+        # not cloned on the way either, which some teachers refuse.
+        teacher = self.teacher
+        if not arrives_fitted(teacher):
+            teacher = clone(teacher, safe=False)
+        without = copy.copy(self)
+        without.teacher = None
+        cloned = super(BaseDistiller, without).__sklearn_clone__()
+        cloned.teacher = teacher
+        return cloned
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        of_teacher = None if self.teacher is None else get_tags(self.teacher).input_tags
-        tags.input_tags.sparse = of_teacher is None or of_teacher.sparse
-        tags.input_tags.allow_nan = allows_nan(self.student) and (
-            of_teacher is None or of_teacher.allow_nan
+        # What is no estimator is refused by fit, which says more.
+        has_tags = hasattr(self.teacher, "__sklearn_tags__")
+        tags.input_tags.sparse = (
+            not has_tags or get_tags(self.teacher).input_tags.sparse
         )
+        # A teacher that takes no missing values says so itself; Pipelines and other
+        # meta-estimators that do take them have no tag for it.
+        tags.input_tags.allow_nan = allows_nan(self.student)
         return tags
 
     # What subclasses say.
@@ -429,6 +463,8 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 "labeled_weight must be 'auto' or a number in [0, 1], got "
                 f"{self.labeled_weight!r}."
             )
+        if not isinstance(self.n_jobs, numbers.Integral | None):
+            raise ValueError(f"n_jobs must be None or an integer, got {self.n_jobs!r}.")
         if not isinstance(self.calibrate, bool | np.bool_):
             raise ValueError(
                 f"calibrate must be True or False, got {self.calibrate!r}."
@@ -457,6 +493,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             student.set_params(**{name: value})
         if "verbose" in own and self.verbose:
             student.set_params(verbose=self.verbose)
+        student._check_parameters()
         return student
 
     def _find_classes(self, rows: FitRows, keeps_teacher: bool) -> NDArray[Any]:
@@ -545,7 +582,10 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             weights = np.concatenate([rows.weights, knowledge.pool_weights])
         share = self.labeled_weight
         if share == "auto":
-            share = float(np.clip(n_labeled / len(labels), *AUTO_LABELED_WEIGHTS))
+            # Rows that weigh nothing are as good as absent.
+            counted = np.ones(len(labels)) if weights is None else np.sign(weights)
+            share = float(counted[:n_labeled].sum()) / float(counted.sum())
+            share = float(np.clip(share, *AUTO_LABELED_WEIGHTS))
         return Lesson(
             labeled=Rows.of(rows.X_labeled),
             pool=knowledge.pool,

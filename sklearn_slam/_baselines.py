@@ -517,13 +517,13 @@ def confusion(knowledge: Knowledge) -> NDArray[np.float64]:
     """Return how often the teacher says j (column) where i (row) is true."""
     said = knowledge.labeled_proba.argmax(axis=1)
     n_classes = knowledge.labeled_proba.shape[1]
-    accuracy = (said == knowledge.codes).mean()
+    weights = knowledge.labeled_weights
     # Never exactly 0 or 1: what was not seen in few rows is not impossible.
-    accuracy = (accuracy * len(said) + 1) / (len(said) + 2)
+    accuracy = (weights[said == knowledge.codes].sum() + 1) / (weights.sum() + 2)
     counts = np.full((n_classes, n_classes), (1 - accuracy) / (n_classes - 1))
     np.fill_diagonal(counts, accuracy)
     counts *= n_classes
-    np.add.at(counts, (knowledge.codes, said), 1.0)
+    np.add.at(counts, (knowledge.codes, said), weights)
     return counts / counts.sum(axis=1, keepdims=True)
 
 

@@ -127,23 +127,27 @@ class WeightedDistiller(SLaMDistiller):
     def _make_objective(self, knowledge: Knowledge) -> Objective:
         objective = super()._make_objective(knowledge)
         n_labeled, n_pool = len(knowledge.codes), len(knowledge.pool)
-        of_labeled = margins(knowledge.labeled_proba)
+        weights = knowledge.labeled_weights
+        (counted,) = np.nonzero(weights)
+        of_labeled = margins(knowledge.labeled_proba)[counted]
         of_pool = margins(knowledge.pool_proba)
-        said = torch.from_numpy(knowledge.labeled_proba.argmax(axis=1))
-        true = torch.from_numpy(knowledge.codes)
-        n_neighbors = min(int(self.n_neighbors), n_labeled)
+        said = torch.from_numpy(knowledge.labeled_proba.argmax(axis=1)[counted])
+        true = torch.from_numpy(knowledge.codes[counted])
+        weights = weights[counted]
+        n_neighbors = min(int(self.n_neighbors), len(counted))
 
         def refresh(
             logits_at: Callable[[Tensor], Tensor], targets: Mapping[str, Tensor]
         ) -> None:
             logits = logits_at(torch.arange(n_labeled + n_pool))
             margin = margins(torch.softmax(logits, dim=1).numpy())
-            log_f = torch.log_softmax(logits[:n_labeled], dim=1)
-            of_true, of_said = (
+            log_f = torch.log_softmax(logits[counted], dim=1)
+            losses = (
                 log_f.gather(1, at[:, None]).neg().double().numpy()[:, 0] + LEAST_LOSS
                 for at in (true, said)
             )
-            plane = np.column_stack([of_labeled, margin[:n_labeled]])
+            of_true, of_said = (weights * loss for loss in losses)
+            plane = np.column_stack([of_labeled, margin[counted]])
             nearest = NearestNeighbors(n_neighbors=n_neighbors).fit(plane)
             among = nearest.kneighbors(
                 np.column_stack([of_pool, margin[n_labeled:]]), return_distance=False

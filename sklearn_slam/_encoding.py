@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
 
 from sklearn_slam._rows import (
     container,
@@ -22,6 +23,9 @@ from sklearn_slam._rows import (
 
 MAX_CATEGORIES = 256
 """Categories kept of a column, the most frequent; others count as unknown."""
+
+MAX_BOOSTED = 250
+"""The same for gradient boosting, which takes at most 255."""
 
 SMOOTH_CLIP = 3.0
 """Scaled numbers z become z / sqrt(1 + (z / 3)^2): linear in the bulk, bounded by
@@ -183,14 +187,57 @@ class TableEncoder:
                     f"({list(self.codes_)[:5]}); pass a frame with these columns."
                 )
             return np.asarray(X, dtype=np.float64)
-        values = np.empty((X.shape[0], len(self.names_)))
-        for place, name in enumerate(self.names_):
-            column = X[name]
-            try:
-                values[:, place] = column.to_numpy()
-            except (TypeError, ValueError):  # pandas' NA in a nullable column
-                values[:, place] = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        return values
+        return _numbers(X, self.names_)
+
+
+class OrdinalColumns(TransformerMixin, BaseEstimator):
+    """Categories as codes, then numbers as they are: what boosting reads of a table.
+
+    Missing and rare categories are NaN, as are those that were not seen at fit. A
+    column of numbers without a value is left out: boosting fails on it.
+
+    Attributes
+    ----------
+    codes_ : dict of column to dict of category to int
+        From 1 on.
+    filled_ : list of columns
+        Names, or positions in arrays, of the numbers.
+    """
+
+    def fit(self, X: Any, y: Any = None) -> OrdinalColumns:
+        """Find the categories, and the columns of numbers."""
+        self.codes_: dict[Any, dict[Any, int]] = {}
+        numbers = list(range(X.shape[1]))
+        if is_frame(X):
+            numbers = [name for name in X.columns if is_numeric(X[name])]
+            for name in X.columns:
+                if name not in numbers:
+                    self.codes_[name] = _frequent_categories(X[name], MAX_BOOSTED)
+        filled = ~np.isnan(_numbers(X, numbers)).all(axis=0)
+        self.filled_ = [numbers[place] for place in np.flatnonzero(filled)]
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float64]:
+        """Return float64 of shape (n_rows, n_columns)."""
+        codes = np.empty((X.shape[0], len(self.codes_)))
+        for place, (name, known) in enumerate(self.codes_.items()):
+            codes[:, place] = _encode_categories(X[name], known)
+        codes[codes == 0] = np.nan
+        return np.hstack([codes - 1, _numbers(X, self.filled_)])
+
+
+def _numbers(X: Any, columns: list[Any]) -> NDArray[np.float64]:
+    """Return columns of a frame, by name, or of an array as float64."""
+    if not is_frame(X):
+        return np.asarray(X, dtype=np.float64)[:, columns]
+    values = np.empty((X.shape[0], len(columns)))
+    for place, name in enumerate(columns):
+        column = X[name]
+        try:
+            values[:, place] = column.to_numpy()
+        except (TypeError, ValueError):  # pandas' NA in a nullable column
+            values[:, place] = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    return values
 
 
 def _refuse_infinity(values: NDArray[np.floating]) -> None:
@@ -207,14 +254,14 @@ def _inverse(spread: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.divide(1.0, spread, out=inverse, where=spread > 0)
 
 
-def _frequent_categories(column: Any) -> dict[Any, int]:
+def _frequent_categories(column: Any, most: int = MAX_CATEGORIES) -> dict[Any, int]:
     """Return codes from 1 for the most frequent categories, in a fixed order."""
     counts: dict[Any, int] = {}
     for value in column.to_list():
         if not is_missing(value):
             counts[value] = counts.get(value, 0) + 1
     frequent = sorted(counts, key=lambda value: (-counts[value], str(value)))
-    return {value: code for code, value in enumerate(frequent[:MAX_CATEGORIES], 1)}
+    return {value: code for code, value in enumerate(frequent[:most], 1)}
 
 
 def _encode_categories(column: Any, codes: dict[Any, int]) -> Any:

@@ -13,7 +13,7 @@ from sklearn.base import clone
 
 from sklearn_slam._fit_rows import FitRows, unwrap
 from sklearn_slam._progress import Progress
-from sklearn_slam._rows import Rows
+from sklearn_slam._rows import Rows, is_frame
 from sklearn_slam._teacher import (
     align,
     cross_fit,
@@ -22,6 +22,7 @@ from sklearn_slam._teacher import (
     make_folds,
     predict_soft_labels,
     warn_if_memorized,
+    warn_unless_weighted,
     with_random_state,
 )
 
@@ -103,9 +104,12 @@ def label_with_teacher(
     columns = teacher.classes_ if task.keeps_teacher else classes
     given, given_beside = _align_given(task, columns, given, given_beside)
     if teacher is None:
+        _check_all_given(rows, given, given_beside)
         teacher = default_teacher(rows.X, task.seed)
     elif not task.keeps_teacher and seeded:
         teacher = with_random_state(clone(teacher), task.seed)
+    if given is None and not task.keeps_teacher and rows.weights is not None:
+        warn_unless_weighted(teacher)
 
     def ask(part: Rows) -> NDArray[np.float32]:
         return predict_soft_labels(
@@ -146,24 +150,58 @@ def label_with_teacher(
     if not probas:
         return teacher, labeled_proba, labeled_proba[:0]
     pool_proba = probas[0] if len(probas) == 1 else np.concatenate(probas)
-    if task.keeps_teacher:
+    if task.keeps_teacher or given is not None:
         warn_if_memorized(labeled_proba, pool_proba)
     return teacher, labeled_proba, pool_proba
+
+
+def _check_all_given(rows: FitRows, given: Any, given_beside: Any) -> None:
+    """Raise where probabilities are given of some rows, and no teacher for others."""
+    known = {
+        "teacher_proba": given is not None,
+        "teacher_proba_unlabeled": given_beside is not None,
+    }
+    if not len(rows.beside_rows):
+        known.pop("teacher_proba_unlabeled")
+    if any(known.values()) and not all(known.values()):
+        (found,), (missing,) = (
+            [name for name, is_known in known.items() if is_known is wanted]
+            for wanted in (True, False)
+        )
+        raise ValueError(
+            f"{found} is given, {missing} is not, and there is no teacher to ask. Pass "
+            "both, from one teacher, or the teacher itself."
+        )
 
 
 def _align_given(
     task: Task, columns: NDArray[Any], given: Any, given_beside: Any
 ) -> tuple[Any, Any]:
     """Check given probabilities of X and X_unlabeled; order their columns."""
-    rows, classes = task.rows, task.classes
-    if given is not None:
-        given = align(given, rows.X.shape[0], columns, classes, "teacher_proba")
-    if given_beside is not None:
-        given_beside = align(
-            unwrap(given_beside),
-            len(rows.beside_rows),
-            columns,
-            classes,
-            "teacher_proba_unlabeled",
+    aligned = []
+    for proba, n_rows, name in (
+        (given, task.rows.X.shape[0], "teacher_proba"),
+        (unwrap(given_beside), len(task.rows.beside_rows), "teacher_proba_unlabeled"),
+    ):
+        if proba is not None:
+            proba = _in_order_of(columns, proba, name)
+            proba = align(proba, n_rows, columns, task.classes, name)
+        aligned.append(proba)
+    return aligned[0], aligned[1]
+
+
+def _in_order_of(classes: NDArray[Any], proba: Any, name: str) -> Any:
+    """Return a frame of probabilities with its columns in the order of classes."""
+    if not is_frame(proba) or list(proba.columns) == list(range(len(proba.columns))):
+        return proba
+    place_of = {str(column): place for place, column in enumerate(proba.columns)}
+    wanted = [str(label) for label in classes]
+    if place_of.keys() == set(wanted):
+        return proba.to_numpy()[:, [place_of[label] for label in wanted]]
+    if place_of.keys() & set(wanted):
+        raise ValueError(
+            f"{name} has columns {list(proba.columns)[:10]}, some of which are classes "
+            f"and some not; the classes are {wanted[:10]}. Name a column after each "
+            "class, or pass an array whose columns follow them."
         )
-    return given, given_beside
+    return proba

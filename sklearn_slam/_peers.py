@@ -28,7 +28,7 @@ from sklearn_slam._progress import Progress
 from sklearn_slam._rows import CHUNK_ROWS, Rows
 from sklearn_slam._soft_labels import combined, combining_exponents
 from sklearn_slam._student import Lesson
-from sklearn_slam._teacher import check_folds_cover
+from sklearn_slam._teacher import check_folds
 from sklearn_slam._training import DenseRows, SparseRows
 from sklearn_slam._validation import align_proba
 from sklearn_slam.students import MLPStudent
@@ -135,7 +135,7 @@ def label_with_peers(
     ValueError
         If weights leave a fold fewer than two classes to learn from.
     """
-    check_folds_cover(folds, len(codes))
+    check_folds(folds, codes)
     network = MLPStudent(
         **NETWORK, preprocessor=preprocessor, device=device, random_state=random_state
     )

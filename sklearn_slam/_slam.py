@@ -19,6 +19,7 @@ from sklearn_slam._losses import ClosedForm, Differentiated, mixing_gradient
 from sklearn_slam._peers import label_with_peers
 from sklearn_slam._progress import Progress
 from sklearn_slam._soft_labels import margins, smoothed, top_k_mask
+from sklearn_slam._teacher import fault_of_folds
 from sklearn_slam._teacher_accuracy import TeacherAccuracy, consistent_mixing
 from sklearn_slam._validation import is_real
 from sklearn_slam.students import as_student
@@ -343,8 +344,8 @@ class SLaMDistiller(BaseDistiller):
         few, many = LABELED_FOR_PEERS
         if self.alpha != "isotonic" or second < 2 or not few <= learned.sum() <= many:
             return False
-        # Each fold must hold two classes to learn from.
-        return all(np.ptp(codes[train][learned[train]]) for train, _ in task.folds)
+        folds = [(train[learned[train]], test) for train, test in task.folds]
+        return fault_of_folds(folds, codes) is None
 
     def _choose_labels(
         self,

@@ -183,6 +183,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         self : object
             The fitted student.
         """
+        self._check_parameters()
         sample_weight = take_sample_weight(params)
         X = self._validate(X, reset=True)
         has_label, labels = split_labels(y, n_rows=X.shape[0])
@@ -282,6 +283,9 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
 
     # What subclasses say.
 
+    def _check_parameters(self) -> None:
+        """Raise where a parameter is out of its range."""
+
     def _fit_encoding(self, table: Any) -> None:
         """Take the encoding's statistics from some raw rows, where it has any."""
 
@@ -307,9 +311,6 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         """Return the net's output as logits of shape (n_rows, n_classes)."""
         raise NotImplementedError
 
-    _takes_nan: bool | None = None
-    """Set at fit where the teacher decides whether missing values may pass."""
-
     _returns_proba = False
     """Whether the module returns probabilities in the place of logits."""
 
@@ -326,7 +327,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             self,
             X,
             reset=reset,
-            allow_nan=self._allows_nan if self._takes_nan is None else self._takes_nan,
+            allow_nan=self._allows_nan,
             numeric=self.preprocessor is None,
         )
 
@@ -339,12 +340,17 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
                 self.preprocessor_ = clone(self.preprocessor).fit(some)
             except (TypeError, ValueError):
                 # No tag tells all steps that want labels (a selection by tests has
-                # none); with them, a step that fails for another reason raises.
+                # none). One that fits the labeled rows alone failed at the pool.
                 table = lesson.labeled.sample(len(lesson.labeled), rng)
-                self.preprocessor_ = clone(self.preprocessor).fit(
-                    table, self.classes_[lesson.y]
-                )
-                self._preprocessed_by_labels = True
+                try:
+                    clone(self.preprocessor).fit(table)
+                except (TypeError, ValueError):
+                    self.preprocessor_ = clone(self.preprocessor).fit(
+                        table, self.classes_[lesson.y]
+                    )
+                    self._preprocessed_by_labels = True
+                else:
+                    raise
         self._fit_encoding(some)
 
     def _preprocess(self, table: Any) -> Any:
@@ -493,7 +499,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         pool rows the calibrated teacher, whose probabilities ``proba`` are, says
         how sure one can be, and costs no label.
         """
-        at = np.arange(len(pool))
+        at = np.arange(len(pool)) if weights is None else np.flatnonzero(weights)
         if len(at) > TEMPERATURE_ROWS:
             at = rng.choice(at, TEMPERATURE_ROWS, replace=False)
         logits = np.empty((len(at), proba.shape[1]))

@@ -14,33 +14,51 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import mannwhitneyu
 from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.compose import make_column_transformer
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import (
+    BaggingClassifier,
+    ExtraTreesClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, check_cv
+from sklearn.model_selection import (
+    GridSearchCV,
+    RandomizedSearchCV,
+    StratifiedKFold,
+    check_cv,
+)
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import MaxAbsScaler, OrdinalEncoder
+from sklearn.preprocessing import MaxAbsScaler
+from sklearn.utils import check_array
+from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
+from sklearn_slam._encoding import OrdinalColumns
 from sklearn_slam._progress import Progress
-from sklearn_slam._rows import (
-    Rows,
-    container,
-    is_frame,
-    is_missing,
-    is_numeric,
-    take_rows,
-)
+from sklearn_slam._rows import Rows, container, is_frame, is_numeric, take_rows
 from sklearn_slam._soft_labels import margins
 from sklearn_slam._validation import align_proba, check_proba
 
-MEMORIZED_AUC = 0.75
-"""Probability that a labeled row's margin exceeds a pool row's beyond which the
-teacher seems to know the labeled rows (seen: .90 to .99 on a teacher's own rows,
-.48 to .52 on fresh ones)."""
+AVERAGES = (
+    BaggingClassifier,
+    ExtraTreesClassifier,
+    RandomForestClassifier,
+    VotingClassifier,
+)
+"""Ensembles that are the mean of their members, which therefore tell how unsure they
+are. In boosting and stacking, members stand for parts of the answer."""
+
+MEMORIZED_AUC, SURELY_MEMORIZED_AUC, MEMORIZED_P = 0.55, 0.75, 3e-5
+"""Probability that a labeled row's margin exceeds a pool row's beyond which the teacher
+seems to know the labeled rows: the lower bound where chance is ruled out at a level
+that is four standard errors, the upper one in any case. Seen on a teacher's own rows:
+.8 to 1 for forests and boosting, less (.6) where boosting is as sure of any row; on
+fresh rows .45 to .55, never four standard errors above one half."""
 
 
 class CallableTeacher(ClassifierMixin, BaseEstimator):
@@ -145,7 +163,7 @@ def check_teacher(teacher: Any) -> bool:
     ------
     TypeError
         If it is no scikit-learn estimator, or is fitted and has no
-        ``predict_proba``.
+        ``predict_proba`` or no ``classes_``.
     NotFittedError
         If it is frozen but not fitted.
     """
@@ -165,6 +183,11 @@ def check_teacher(teacher: Any) -> bool:
     is_fitted = arrives_fitted(teacher)
     if is_fitted:
         check_predicts_proba(teacher)
+        if not hasattr(teacher, "classes_"):
+            raise TypeError(
+                f"teacher {type(teacher).__name__} has no classes_, which say what "
+                f"the columns of predict_proba stand for. {way_out}"
+            )
     elif isinstance(teacher, FrozenEstimator):
         raise NotFittedError(
             "teacher is a FrozenEstimator around an estimator that is not fitted: fit "
@@ -175,11 +198,12 @@ def check_teacher(teacher: Any) -> bool:
 
 def arrives_fitted(teacher: Any) -> bool:
     """Tell whether a teacher is used as it is, or cloned and fitted."""
-    if isinstance(teacher, type) or not hasattr(teacher, "fit"):
+    is_estimator = hasattr(teacher, "fit") and hasattr(teacher, "__sklearn_tags__")
+    if isinstance(teacher, type) or not is_estimator:
         return False
     try:
         check_is_fitted(teacher)
-    except (NotFittedError, TypeError):  # TypeError: no scikit-learn estimator
+    except NotFittedError:
         return False
     return True
 
@@ -201,41 +225,20 @@ def default_teacher(X: Any, random_state: int) -> Any:
     regression for sparse rows, which trees would densify.
     """
     if container(X) == "sparse":
-        return make_pipeline(MaxAbsScaler(), LogisticRegression(max_iter=1000))
-    boosting = HistGradientBoostingClassifier(random_state=random_state)
+        encoder: Any = MaxAbsScaler().set_output(transform="default")
+        model: Any = LogisticRegression(max_iter=1000)
+    else:
+        encoder = OrdinalColumns()
+        n_categorical = (
+            sum(not is_numeric(X[name]) for name in X.columns) if is_frame(X) else 0
+        )
+        model = HistGradientBoostingClassifier(
+            categorical_features=list(range(n_categorical)) or None,
+            random_state=random_state,
+        )
     if get_config()["enable_metadata_routing"]:
-        boosting.set_fit_request(sample_weight=True)
-    numbers = make_column_transformer(("passthrough", _find_filled_numbers))
-    if not is_frame(X):
-        return make_pipeline(numbers, boosting)
-    encoder = OrdinalEncoder(
-        handle_unknown="use_encoded_value",
-        unknown_value=np.nan,
-        encoded_missing_value=np.nan,
-        max_categories=250,  # boosting takes at most 255
-    )
-    categorical = [
-        place for place, name in enumerate(X.columns) if not is_numeric(X[name])
-    ]
-    boosting.set_params(categorical_features=list(range(len(categorical))))
-    return make_pipeline(
-        make_column_transformer(
-            (encoder, categorical), ("passthrough", _find_filled_numbers)
-        ),
-        boosting,
-    )
-
-
-def _find_filled_numbers(X: Any) -> list[int]:
-    """Return the numeric columns that have a value: boosting fails on others."""
-    if is_frame(X):
-        return [
-            place
-            for place, name in enumerate(X.columns)
-            if is_numeric(X[name]) and not all(map(is_missing, X[name].to_list()))
-        ]
-    missing = np.isnan(np.asarray(X, dtype=np.float64))
-    return np.flatnonzero(~missing.all(axis=0)).tolist()
+        model.set_fit_request(sample_weight=True)
+    return make_pipeline(encoder, model)
 
 
 def align(
@@ -314,8 +317,8 @@ def ensemble_spread(
     Returns
     -------
     spread : ndarray of float32, shape (n_rows, n_classes), or None
-        Standard deviation of each probability; None where the teacher has no members
-        that predict each class, and no dropout.
+        Standard deviation of each probability; None where the teacher is no average
+        of members that predict each class, and has no dropout.
     """
     model, steps = teacher, []
     while isinstance(model, Pipeline | FrozenEstimator):
@@ -346,10 +349,9 @@ def _members(
         return []
     if getattr(model, "_dropout", None):
         return [model._predict_with_dropout] * n_passes
-    members = getattr(model, "estimators_", None)
-    if not isinstance(members, list) or not all(
-        len(getattr(member, "classes_", ())) == n_classes
-        and hasattr(member, "predict_proba")
+    members = model.estimators_ if isinstance(model, AVERAGES) else []
+    if len(members) < 2 or not all(
+        len(member.classes_) == n_classes and hasattr(member, "predict_proba")
         for member in members
     ):
         return []
@@ -358,7 +360,7 @@ def _members(
     def ask(member: Any, columns: Any, table: Any) -> NDArray[Any]:
         # Forests and bagging hand their members arrays, a vote the table itself.
         if is_frame(table) and not hasattr(member, "feature_names_in_"):
-            table = table.to_numpy()
+            table = check_array(table, dtype=None, ensure_all_finite=False)
         return member.predict_proba(table if columns is None else table[:, columns])
 
     return [
@@ -372,26 +374,50 @@ def fit_teacher(
 ) -> Any:
     """Fit a clone of a teacher, with weights where it takes them."""
     teacher = clone(teacher)
-    name = "sample_weight"
-    taken = _takes_weights(teacher)
-    if isinstance(teacher, Pipeline):
-        if get_config()["enable_metadata_routing"]:
-            taken = bool(teacher.get_metadata_routing().consumes("fit", [name]))
-        else:
-            step, last = teacher.steps[-1]
-            taken = _takes_weights(last)
-            name = f"{step}__{name}"
-    if sample_weight is None or not taken:
+    name = name_of_weights(teacher)
+    if sample_weight is None or name is None:
         return teacher.fit(X, y)
     return teacher.fit(X, y, **{name: sample_weight})
 
 
-def _takes_weights(estimator: Any) -> bool:
-    """Tell whether ``fit`` takes ``sample_weight``, by name or as routed metadata."""
-    if has_fit_parameter(estimator, "sample_weight"):
-        return True
-    request = getattr(estimator, "get_metadata_routing", lambda: None)()
-    return "sample_weight" in getattr(getattr(request, "fit", None), "requests", ())
+def name_of_weights(estimator: Any) -> str | None:
+    """Return the name by which ``fit`` takes weights of rows, None if it takes none.
+
+    Many meta-estimators take any keyword, and hand it on to what they hold.
+    """
+    name = "sample_weight"
+    if has_fit_parameter(estimator, name):
+        return name
+    routing = get_routing_for_object(estimator)
+    if name in getattr(getattr(routing, "fit", None), "requests", ()):
+        return name
+    if get_config()["enable_metadata_routing"]:
+        return name if routing.consumes("fit", [name]) else None
+    if isinstance(estimator, Pipeline):
+        step, last = estimator.steps[-1]
+        inner = name_of_weights(last)
+        return None if inner is None else f"{step}__{inner}"
+    if isinstance(estimator, StackingClassifier | VotingClassifier):
+        members = [member for _, member in estimator.estimators if member != "drop"]
+        members += [getattr(estimator, "final_estimator", None)]
+        taken = [m is None or has_fit_parameter(m, name) for m in members]
+        return name if all(taken) else None
+    if isinstance(estimator, GridSearchCV | RandomizedSearchCV):
+        return name_of_weights(estimator.estimator)
+    return None
+
+
+def warn_unless_weighted(teacher: Any) -> None:
+    """Warn where a teacher is to be fitted without the weights that were given."""
+    if name_of_weights(teacher) is None:
+        warnings.warn(
+            "sample_weight does not reach the teacher: the fit of "
+            f"{type(teacher).__name__} takes none, or hands none on to all that it "
+            "holds (metadata routing can tell it to). The student and the statistics "
+            "of the teacher's accuracy are weighted.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def cross_fit(
@@ -428,7 +454,7 @@ def cross_fit(
     proba : ndarray of float32, shape (n_labeled, n_classes)
         Averaged where a row is in several test parts.
     """
-    check_folds_cover(folds, X.shape[0])
+    check_folds(folds, y)
 
     def fit_predict(train: Any, test: Any) -> NDArray[np.float32]:
         weights = None if sample_weight is None else sample_weight[train]
@@ -451,19 +477,34 @@ def cross_fit(
     return np.divide(total, times[:, None], dtype=np.float32)
 
 
-def check_folds_cover(
-    folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]], n_rows: int
-) -> None:
-    """Raise where a row is in no test part."""
-    tested = np.zeros(n_rows, dtype=bool)
-    for _, test in folds:
+def fault_of_folds(
+    folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]], y: NDArray[Any]
+) -> str | None:
+    """Say why folds cannot serve for out-of-fold predictions; None where they can."""
+    tested = np.zeros(len(y), dtype=bool)
+    for train, test in folds:
         tested[test] = True
+        if len(np.unique(y[train])) < 2:
+            return (
+                "A fold of cv has one class only among its training rows; label more "
+                "rows, use fewer folds, or pass a fitted teacher (and peers=False)."
+            )
     if not tested.all():
-        raise ValueError(
+        return (
             f"cv leaves {int((~tested).sum())} labeled rows out of every test part; "
             "each must be predicted by a model that did not learn from it. Use a cv "
             "that tests on every row, or pass a fitted teacher (and peers=False)."
         )
+    return None
+
+
+def check_folds(
+    folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]], y: NDArray[Any]
+) -> None:
+    """Raise where folds cannot serve for out-of-fold predictions."""
+    fault = fault_of_folds(folds, y)
+    if fault is not None:
+        raise ValueError(fault)
 
 
 def make_folds(
@@ -502,12 +543,12 @@ def make_folds(
             (_positions(train), _positions(test))
             for train, test in check_cv(cv, y, classifier=True).split(X, y, groups)
         ]
-    for train, _ in folds:
-        if len(np.unique(y[train])) < 2:
-            raise ValueError(
-                "A fold of cv has one class only among its training rows; label more "
-                "rows, use fewer folds, or pass a fitted teacher (and peers=False)."
-            )
+    last = max((rows.max() for fold in folds for rows in fold if len(rows)), default=0)
+    if last >= len(y):
+        raise ValueError(
+            f"cv names row {last}, but there are {len(y)} labeled rows. Folds that are "
+            "given count labeled rows only, from 0 on."
+        )
     return folds
 
 
@@ -528,15 +569,18 @@ def warn_if_memorized(
     if min(len(labeled_proba), len(pool_proba)) < 20:
         return
     of_labeled, of_pool = margins(labeled_proba), margins(pool_proba)
-    statistic = mannwhitneyu(of_labeled, of_pool).statistic
-    auc = statistic / (len(of_labeled) * len(of_pool))
-    if auc > MEMORIZED_AUC:
+    test = mannwhitneyu(of_labeled, of_pool, alternative="greater")
+    auc = test.statistic / (len(of_labeled) * len(of_pool))
+    if auc > SURELY_MEMORIZED_AUC or (
+        auc > MEMORIZED_AUC and test.pvalue < MEMORIZED_P
+    ):
         warnings.warn(
             "The teacher seems to have been trained on the labeled rows: its margin "
-            f"there exceeds that on unlabeled rows with probability {auc:.2f}. Its "
-            "accuracy cannot be estimated on such rows, and mixing then does little. "
-            "Pass rows that are fresh to it, or pass it unfitted (sklearn.base.clone) "
-            "to have it cross-fitted.",
+            f"there exceeds that on unlabeled rows with probability {auc:.2f} (0.50 is "
+            "expected of rows that are all new to it). What is estimated on such rows "
+            "is too good, and mixing then does little. Pass labeled rows that are "
+            "fresh to it, or pass it unfitted (sklearn.base.clone) to have it "
+            "cross-fitted. If they are fresh, they are easier than the pool.",
             UserWarning,
             stacklevel=4,
         )

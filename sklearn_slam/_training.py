@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -449,10 +450,16 @@ class HeldOutError(Callback):
         net.history.record("valid_score", net.history[-1, "valid_loss"] + error)
 
 
+_global_state = threading.RLock()
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[torch.Generator]:
-    """Let ``seed`` alone decide, and leave torch's global random state as found."""
-    with torch.random.fork_rng():
+    """Let ``seed`` alone decide, and leave torch's global random state as found.
+
+    That state is one for all threads of a process, which take their turns here.
+    """
+    with _global_state, torch.random.fork_rng():
         torch.manual_seed(seed)
         yield torch.Generator().manual_seed(seed)
 

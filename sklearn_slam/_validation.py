@@ -139,13 +139,19 @@ def union_of_classes(label_classes: NDArray[Any], teacher_classes: Any) -> NDArr
     Raises
     ------
     ValueError
-        If the two are of types that do not compare, or share no class.
+        If the two are of types that do not compare, or share no class, or the
+        teacher's are not one label a column.
     """
     teacher_classes = np.asarray(teacher_classes)
     if teacher_classes.ndim != 1:
         raise ValueError(
-            "teacher.classes_ must be one array of class labels; a multi-output "
-            "teacher is not supported."
+            "teacher.classes_ must be one array of class labels, got "
+            f"{teacher_classes!r}; a multi-output teacher is not supported."
+        )
+    if len(np.unique(teacher_classes)) < len(teacher_classes):
+        raise ValueError(
+            "teacher.classes_ must name each column of predict_proba once, got "
+            f"{teacher_classes!r}."
         )
     text = [classes.dtype.kind in "OUS" for classes in (label_classes, teacher_classes)]
     if text[0] != text[1]:

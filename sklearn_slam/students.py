@@ -6,6 +6,7 @@ import copy
 import inspect
 import math
 import numbers
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -32,7 +33,7 @@ from sklearn_slam._training import (
     TensorBatches,
     TrainingSet,
 )
-from sklearn_slam._validation import check_integer
+from sklearn_slam._validation import check_integer, is_real
 
 __all__ = ["MLPStudent", "SkorchStudent", "TorchStudent"]
 
@@ -63,14 +64,18 @@ def check_training_parameters(estimator: Any) -> None:
     bounds = {"max_epochs": 1, "batch_size": 1, "lr": 0, "weight_decay": 0}
     for name, least in bounds.items():
         value = getattr(estimator, name)
-        kind = numbers.Integral if least else numbers.Real
         if value == "auto" and isinstance(value, str):
             continue
-        if not isinstance(value, kind) or isinstance(value, bool) or value < least:
-            what = "an integer" if least else "a number"
+        if least and not isinstance(value, numbers.Integral):
+            value = None
+        if not is_real(value, least, sys.float_info.max):
+            what = "an integer" if least else "a finite number"
             raise ValueError(
-                f"{name} must be 'auto' or {what} of at least {least}, got {value!r}."
+                f"{name} must be 'auto' or {what} of at least {least}, got "
+                f"{getattr(estimator, name)!r}."
             )
+    if not isinstance(estimator.verbose, numbers.Integral):
+        raise ValueError(f"verbose must be an integer, got {estimator.verbose!r}.")
     if estimator.early_stopping not in ("auto", True, False):
         raise ValueError(
             "early_stopping must be 'auto', True or False, got "
@@ -104,8 +109,10 @@ class ModuleStudent(BaseStudent):
         """Return the module, its weights drawn from torch's random state."""
         raise NotImplementedError
 
-    def _make_net(self, source: BatchSource, split: Split) -> NeuralNet:
+    def _check_parameters(self) -> None:
         check_training_parameters(self)
+
+    def _make_net(self, source: BatchSource, split: Split) -> NeuralNet:
         device = "cpu" if self.device is None else str(self.device)
         n_rows = max(len(split.labeled), len(split.pool))
         batch_size = self.batch_size
@@ -161,7 +168,7 @@ class MLPStudent(ModuleStudent):
 
     Parameters
     ----------
-    hidden_layer_sizes : sequence of int, default=(256, 256)
+    hidden_layer_sizes : int or sequence of int, default=(256, 256)
         Width of each hidden layer.
     dropout : float, default=0.0
         Share of hidden units dropped in training, in [0, 1).
@@ -242,7 +249,7 @@ class MLPStudent(ModuleStudent):
 
     def __init__(
         self,
-        hidden_layer_sizes: Sequence[int] = (256, 256),
+        hidden_layer_sizes: int | Sequence[int] = (256, 256),
         *,
         dropout: float = 0.0,
         n_bins: int = 8,
@@ -276,8 +283,25 @@ class MLPStudent(ModuleStudent):
     def _find_lr(self, batch_size: int) -> float:
         return AUTO_LR_OF_MLP * math.sqrt(min(1.0, batch_size / AUTO_BATCH_SIZES[1]))
 
-    def _fit_encoding(self, table: Any) -> None:
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
         check_integer("n_bins", self.n_bins, 0)
+        if not is_real(self.dropout, 0, 1) or self.dropout == 1:
+            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout!r}.")
+        if not self._widths or not all(
+            isinstance(width, numbers.Integral) and width >= 1 for width in self._widths
+        ):
+            raise ValueError(
+                "hidden_layer_sizes must be a width or hold at least one, integers of "
+                f"at least 1, got {self.hidden_layer_sizes!r}."
+            )
+
+    @property
+    def _widths(self) -> tuple[int, ...]:
+        sizes: Any = self.hidden_layer_sizes
+        return tuple(sizes) if np.iterable(sizes) else (sizes,)
+
+    def _fit_encoding(self, table: Any) -> None:
         self.encoder_: TableEncoder = TableEncoder(self.n_bins).fit(
             self._preprocess(table)
         )
@@ -286,19 +310,11 @@ class MLPStudent(ModuleStudent):
         return self.encoder_.transform(table)
 
     def _make_module(self, source: BatchSource) -> nn.Module:
-        sizes = tuple(self.hidden_layer_sizes)
-        if not sizes or min(sizes) < 1:
-            raise ValueError(
-                "hidden_layer_sizes must hold at least one width of at least 1, got "
-                f"{self.hidden_layer_sizes!r}."
-            )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout!r}.")
         return TabularMLP(
             n_numeric=self.encoder_.n_numeric_,
             bin_edges=self.encoder_.bin_edges_,
             n_categories=self.encoder_.n_categories_,
-            hidden_layer_sizes=sizes,
+            hidden_layer_sizes=self._widths,
             n_classes=len(self.classes_),
             dropout=self.dropout,
         )
