@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils import check_random_state
+from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 from torch import Tensor, nn
@@ -360,7 +360,19 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
 
     def _read(self, table: Any) -> Any:
         """Return a raw table as the network sees it, float32, dense or CSR."""
-        return self._encode(self._preprocess(table))
+        table = self._preprocess(table)
+        # What float32 does not hold is refused, which numpy need not announce. Frames
+        # come unchecked, since missing values are the teacher's to judge.
+        with np.errstate(over="ignore", invalid="ignore"):
+            encoded = self._encode(table)
+            assert_all_finite(
+                encoded,
+                estimator_name=type(self).__name__,
+                input_name="X"
+                if self.preprocessor is None
+                else "X after preprocessing",
+            )
+        return encoded
 
     def _encode_rows(self, rows: Rows) -> BatchSource:
         """Encode rows once, or a batch at a time where they lie in a mapped file."""

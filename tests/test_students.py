@@ -3,6 +3,8 @@
 import warnings
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
@@ -11,7 +13,7 @@ from sklearn.datasets import load_iris
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
@@ -243,6 +245,37 @@ def test_words_need_preprocessing(frame):
     codes = (y == "yes").astype(int)
     with pytest.raises(ValueError, match="make_pipeline"):
         SLaMDistiller(None, SmallNet).fit(X[:140], codes[:140], X_unlabeled=X[140:])
+
+
+@pytest.mark.parametrize("kind", [np.asarray, pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([np.nan, 0], "X contains NaN"),
+        ([np.inf, 0], "X contains inf"),
+        ([1e39, -1e39], "too large"),
+    ],
+)
+@pytest.mark.parametrize(
+    "student", [TorchStudent(SmallNet), SkorchStudent(skorch_net())]
+)
+def test_what_float32_does_not_hold_is_refused(table, kind, values, message, student):
+    X, y, _ = table
+    bad = X.copy()
+    bad[:2, 1] = values
+    with pytest.raises(ValueError, match=message):
+        clone(student).fit(kind(bad), y)
+    student = clone(student).fit(kind(X), y)
+    with pytest.raises(ValueError, match=message):
+        student.predict_proba(kind(bad))
+
+
+def test_what_a_preprocessor_leaves_missing_is_refused(table):
+    X, y, _ = table
+    halves = FunctionTransformer(lambda X: np.where(X > 0, X, np.nan))
+    with pytest.raises(ValueError, match="X after preprocessing contains NaN"):
+        TorchStudent(SmallNet, preprocessor=halves).fit(X, y)
+    MLPStudent(preprocessor=halves, max_epochs=1).fit(X, y)
 
 
 def test_a_row_alone_equals_the_row_in_a_batch(table):
