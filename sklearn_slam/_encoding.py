@@ -50,7 +50,7 @@ class TableEncoder:
     column that had missing values at fit, then one column of codes for each
     categorical one. Missing numbers become the median; code 0 stands for missing,
     unknown and rare categories. Sparse rows are scaled by each column's largest
-    absolute value and stay sparse.
+    absolute value and stay sparse; a missing entry there has no meaning and is refused.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ class TableEncoder:
         self.with_missing_ = np.empty(0, dtype=np.intp)
         self.bin_edges_: dict[int, list[float]] = {}
         if self.kind_ == "sparse":
-            _refuse_infinity(X.data)
+            _check_entries(X.data)
             largest = np.asarray(abs(X).max(axis=0).todense()).ravel()
             self.scale_ = _inverse(largest)
             self.n_numeric_ = X.shape[1]
@@ -138,11 +138,11 @@ class TableEncoder:
         Raises
         ------
         ValueError
-            If a number is infinite.
+            If a number is infinite, or missing in a sparse row.
         """
         if self.kind_ == "sparse":
             X = sp.csr_matrix(X)
-            _refuse_infinity(X.data)
+            _check_entries(X.data)
             return X.multiply(self.scale_).tocsr().astype(np.float32)
         if sp.issparse(X):
             X = X.toarray()
@@ -245,6 +245,16 @@ def _refuse_infinity(values: NDArray[np.floating]) -> None:
     if np.isinf(values).any():
         raise ValueError(
             "Input X contains infinity; replace it by a large number or NaN."
+        )
+
+
+def _check_entries(entries: NDArray[np.floating]) -> None:
+    """Raise where an entry of sparse rows is infinite or missing."""
+    _refuse_infinity(entries)
+    if np.isnan(entries).any():
+        raise ValueError(
+            "Input X contains NaN in sparse rows, where most entries are 0 and none "
+            "is typical: replace it by 0 or another number, or pass a dense table."
         )
 
 

@@ -287,6 +287,17 @@ def test_infinity_is_refused_at_fit_and_after(column):
         TableEncoder().fit(sp.csr_matrix(good.to_numpy())).transform(sparse)
 
 
+@pytest.mark.parametrize("form", [sp.csr_matrix, sp.csc_array])
+def test_missing_entries_of_sparse_rows_are_refused_at_fit_and_after(form):
+    good = numbers()
+    bad = good.copy()
+    bad[3, 1] = NAN
+    with pytest.raises(ValueError, match="contains NaN in sparse rows"):
+        TableEncoder().fit(form(bad))
+    with pytest.raises(ValueError, match="contains NaN in sparse rows"):
+        TableEncoder().fit(form(good)).transform(form(bad))
+
+
 def test_places_in_bins_sum_to_the_number():
     X = np.random.RandomState(0).standard_cauchy((500, 2))
     encoder = TableEncoder(6).fit(X)
