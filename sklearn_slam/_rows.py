@@ -28,6 +28,13 @@ def is_frame(X: Any) -> bool:
     return container(X) in ("pandas", "polars")
 
 
+def columns(X: Any) -> list[Any]:
+    """Return the columns of a frame, in order."""
+    if container(X) == "polars":
+        return list(X.get_columns())
+    return [column for _, column in X.items()]
+
+
 def is_missing(value: Any) -> bool:
     """Tell whether an entry of an object array is None, NaN, NaT or pandas' NA."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
@@ -75,7 +82,15 @@ def stack_rows(tables: list[Any]) -> Any:
     if kind == "polars":
         import polars as pl
 
-        return pl.concat(tables)
+        # Numbers and text have common types, two sets of categories have none.
+        as_text = {
+            name: pl.String
+            for name, dtype in tables[0].schema.items()
+            if isinstance(dtype, pl.Categorical | pl.Enum)
+            and any(table.schema[name] != dtype for table in tables)
+        }
+        tables = [table.cast(as_text) for table in tables]
+        return pl.concat(tables, how="vertical_relaxed")
     return sp.vstack(tables, format="csr") if kind == "sparse" else np.vstack(tables)
 
 

@@ -12,7 +12,7 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from sklearn_slam._rows import container, is_frame, is_missing
+from sklearn_slam._rows import columns, container, is_frame, is_missing, is_numeric
 
 SHIFT_LIMIT = 3.0
 """Standard deviations between the medians of a column of X and of the pool
@@ -274,7 +274,7 @@ def check_pool_matches(X: Any, X_unlabeled: Any) -> None:
     """Raise where the pool is another kind of table than X.
 
     A pool that a pipeline did not transform arrives in another container, with
-    other names or on another scale; the first two are errors.
+    other names, of other types or on another scale; all but the last are errors.
     """
     way_out = (
         " Give both in the same form. In a Pipeline, the steps before the distiller "
@@ -299,6 +299,16 @@ def check_pool_matches(X: Any, X_unlabeled: Any) -> None:
             f"X_unlabeled has {X_unlabeled.shape[1]} features, X has "
             f"{X.shape[1]}.{way_out}"
         )
+    if is_frame(X):
+        for name, *both in zip(
+            X.columns, columns(X), columns(X_unlabeled), strict=True
+        ):
+            if is_numeric(both[0]) != is_numeric(both[1]):
+                raise ValueError(
+                    f"Column {name!r} is of dtype {both[0].dtype} in X and of dtype "
+                    f"{both[1].dtype} in X_unlabeled: it holds numbers in one of them "
+                    f"only.{way_out}"
+                )
 
 
 def warn_about_pool(X: Any, pool: Any) -> None:

@@ -16,7 +16,7 @@ from sklearn_slam._encoding import (
     TableEncoder,
 )
 from sklearn_slam._modules import PiecewiseLinear
-from sklearn_slam._rows import Rows, is_memory_mapped
+from sklearn_slam._rows import Rows, is_memory_mapped, stack_rows
 from sklearn_slam._training import LazyRows
 
 NAN = float("nan")
@@ -262,6 +262,24 @@ def test_chunks_and_samples_keep_rows(form):
     drawn = dense(rows.sample(10, rng))
     assert drawn.shape == X[:10].shape
     assert all((expected == row).all(axis=1).any() for row in drawn)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtypes"),
+    [
+        ([0, 1], [pl.Int32, pl.Int64, pl.Float32, pl.Boolean]),
+        (["a", "b"], [pl.String, pl.Categorical, pl.Enum(["a", "b"])]),
+        (["a", "b"], [pl.Enum(["b", "a"]), pl.Enum(["a", "b", "c"])]),
+        ([None, None], [pl.Null, pl.Int64, pl.Null]),
+    ],
+)
+def test_polars_columns_of_unlike_types_are_stacked_by_value(values, dtypes):
+    tables = [pl.DataFrame({"a": values}).cast(dtype) for dtype in dtypes]
+    stacked = stack_rows(tables)
+    assert stacked["a"].to_list() == values * len(dtypes)
+    encoder = fitted(stacked)
+    for table in tables:
+        assert_array_equal(encoder.transform(table), encoder.transform(tables[0]))
 
 
 @pytest.mark.parametrize("huge", [1e200, 1e308])

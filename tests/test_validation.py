@@ -239,6 +239,14 @@ def test_pool_like_the_table_matches(X):
     check_pool_matches(X, X[:2])
 
 
+def test_numbers_match_numbers_and_text_matches_text():
+    check_pool_matches(PANDAS, PANDAS.astype({"a": int, "b": "Float32"}))
+    check_pool_matches(POLARS, POLARS.cast({"a": pl.Int8, "b": pl.Boolean}))
+    words = pl.DataFrame({"word": ["a", "b"]})
+    check_pool_matches(words, words.cast(pl.Categorical))
+    check_pool_matches(words.to_pandas().astype("category"), words.to_pandas())
+
+
 @pytest.mark.parametrize(
     ("X", "pool", "message"),
     [
@@ -250,6 +258,10 @@ def test_pool_like_the_table_matches(X):
         (PANDAS, PANDAS.rename(columns={"b": "c"}), r"differ in \['b', 'c'\]"),
         (POLARS, POLARS.select("a"), r"differ in \['b'\]"),
         (TABLE, TABLE[:, :1], "X_unlabeled has 1 features, X has 2"),
+        (PANDAS, PANDAS.astype({"b": str}), "Column 'b' is of dtype float64 in X"),
+        (PANDAS.astype({"a": object}), PANDAS > 0, "dtype bool in X_unlabeled"),
+        (PANDAS, PANDAS.astype("category"), "dtype category in X_unlabeled"),
+        (POLARS, POLARS.cast({"b": pl.String}), "Column 'b' is of dtype Float64"),
     ],
 )
 def test_pool_of_another_kind_raises(X, pool, message):
