@@ -363,11 +363,10 @@ def warn_about_pool(X: Any, pool: Any) -> None:
 def _numeric_columns(X: Any) -> list[NDArray[Any] | None]:
     """Return a table's columns as float arrays, None where they are not numbers."""
     if not is_frame(X):
-        return list(np.asarray(X).T) if X.dtype.kind in "fiu" else []
-    columns = (np.asarray(X[name]) for name in X.columns)
+        return list(X.T) if X.dtype.kind in "fiu" else [None] * X.shape[1]
+    arrays = map(np.asarray, columns(X))
     return [
-        column.astype(float) if column.dtype.kind in "fiu" else None
-        for column in columns
+        array.astype(float) if array.dtype.kind in "fiu" else None for array in arrays
     ]
 
 

@@ -301,6 +301,18 @@ def test_pool_nearby_does_not_warn(frame):
         warn_about_pool(frame(X), frame(X + 0.5))
 
 
+@pytest.mark.parametrize("dtype", [bool, int, float, object])
+@pytest.mark.parametrize("of_pool", [bool, int, float, object])
+def test_pool_of_another_dtype_is_compared_where_both_are_numbers(dtype, of_pool):
+    X, pool = far_tables()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_about_pool((X > 0).astype(dtype), (X > 0).astype(of_pool))
+    if {dtype, of_pool} <= {int, float}:
+        with pytest.warns(UserWarning, match="lies far from X"):
+            warn_about_pool(X.astype(dtype), pool.astype(of_pool))
+
+
 def test_no_weights_stay_none():
     assert check_weights(None, 3, "w") is None
 
