@@ -331,6 +331,9 @@ def warn_about_pool(X: Any, pool: Any) -> None:
         pool_finite = pool_values[np.isfinite(pool_values)]
         if len(finite) < 10 or len(pool_finite) < 10:
             continue
+        # Squares of large numbers overflow; a power of two as the unit rounds none.
+        power = max(np.frexp(np.abs(part).max())[1] for part in (finite, pool_finite))
+        finite, pool_finite = np.ldexp(finite, -power), np.ldexp(pool_finite, -power)
         spread = max(finite.std(), pool_finite.std())
         shift = abs(np.median(finite) - np.median(pool_finite))
         if shift > SHIFT_LIMIT * spread > 0 and not found:

@@ -282,6 +282,16 @@ def test_pool_far_away_warns(frame):
         warn_about_pool(X, pool)
 
 
+@pytest.mark.parametrize("unit", [1e-300, 1e150, 1e300])
+def test_the_unit_of_numbers_does_not_matter(unit):
+    X, pool = (unit * table for table in far_tables())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_about_pool(X, X)
+        with pytest.warns(UserWarning, match="lies far from X: in column 1"):
+            warn_about_pool(X, pool)
+
+
 def test_pool_on_another_scale_warns():
     X = np.random.RandomState(0).standard_normal((50, 3))
     with pytest.warns(UserWarning, match="ranges differ by a factor of"):
