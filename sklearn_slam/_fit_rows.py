@@ -100,13 +100,12 @@ def validate_fit_rows(
     allow_nan, numeric : bool
         As in :func:`~sklearn_slam._validation.validate_table`.
     """
+    X = validate_table(estimator, X, reset=True, allow_nan=allow_nan, numeric=numeric)
+    n_rows, n_beside = X.shape[0], 0
     pool = unwrap(X_unlabeled)
     if pool is not None:
         pool = pool if hasattr(pool, "shape") else np.asarray(pool)
-        check_pool_matches(X if hasattr(X, "shape") else np.asarray(X), pool)
-    X = validate_table(estimator, X, reset=True, allow_nan=allow_nan, numeric=numeric)
-    n_rows, n_beside = X.shape[0], 0
-    if pool is not None:
+        check_pool_matches(X, pool)
         pool = validate_table(
             estimator,
             pool,

@@ -281,6 +281,13 @@ def check_pool_matches(X: Any, X_unlabeled: Any) -> None:
         "transform the pool only under enable_metadata_routing=True and "
         "Pipeline(..., transform_input=['X_unlabeled'])."
     )
+    shape = tuple(X_unlabeled.shape)
+    if len(shape) != 2 or not shape[0]:
+        raise ValueError(
+            f"X_unlabeled has shape {shape}, expected (n_unlabeled, {X.shape[1]}) with "
+            "at least one row: reshape a single row to (1, n_features), and pass None "
+            "where there is no pool."
+        )
     kinds = container(X), container(X_unlabeled)
     if kinds[0] != kinds[1]:
         raise ValueError(

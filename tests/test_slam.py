@@ -617,7 +617,7 @@ def test_bad_rows(table, teacher):
         slam.fit(X, np.zeros(len(y)), X_unlabeled=pool)
     with pytest.raises(ValueError, match="X_unlabeled has 7 features"):
         slam.fit(X, y, X_unlabeled=pool[:, :7])
-    with pytest.raises(ValueError, match="0 sample"):
+    with pytest.raises(ValueError, match=r"X_unlabeled has shape \(0, 8\)"):
         slam.fit(X, y, X_unlabeled=pool[:0])
     with pytest.raises(ValueError, match="X_unlabeled contains NaN"):
         slam.fit(X, y, X_unlabeled=np.full((3, 8), np.nan))

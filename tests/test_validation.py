@@ -270,6 +270,16 @@ def test_pool_of_another_kind_raises(X, pool, message):
     assert "transform_input=['X_unlabeled']" in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "pool",
+    [TABLE[0], TABLE[:0], np.array([]), np.array(3.0), PANDAS["a"], PANDAS[:0]],
+)
+@pytest.mark.parametrize("X", [TABLE, PANDAS])
+def test_pool_that_is_no_table_with_rows_raises(X, pool):
+    with pytest.raises(ValueError, match=r"X_unlabeled has shape .*\(n_unlabeled, 2\)"):
+        check_pool_matches(X, pool)
+
+
 def far_tables():
     X = np.random.RandomState(0).standard_normal((50, 2))
     return X, X * [1, 1000] + [0, 10_000]
