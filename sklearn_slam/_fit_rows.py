@@ -132,6 +132,13 @@ def validate_fit_rows(
         beside = np.ones(n_beside) if beside is None else beside
         pool_weights = np.concatenate([weights[unlabeled_at], beside])
         weights = weights[labeled_at]
+        # That of X_unlabeled is not 0 by itself: what is left are rows of X.
+        for part, of_part in (("labeled", weights), ("unlabeled", pool_weights)):
+            if len(of_part) and not of_part.any():
+                raise ValueError(
+                    f"sample_weight is zero for every {part} row of X; give some of "
+                    "them a positive weight, or leave all of them out."
+                )
     if pool is not None:
         if n_beside == n_rows and not isinstance(X_unlabeled, UnlabeledPool):
             _warn_about_cut(n_rows)

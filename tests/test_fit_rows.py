@@ -1,0 +1,45 @@
+"""The rows of one fit, checked against each other."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.base import BaseEstimator
+
+from sklearn_slam._fit_rows import validate_fit_rows
+
+X = np.arange(12.0).reshape(6, 2)
+Y = np.array([0, 1, 0, np.nan, np.nan, np.nan])
+POOL = X[:4] + 0.5
+
+
+def validated(X_unlabeled=None, y=Y, weights=None, pool_weights=None):
+    return validate_fit_rows(
+        BaseEstimator(),
+        X,
+        y,
+        X_unlabeled,
+        weights,
+        pool_weights,
+        unlabeled_label=None,
+        allow_nan=False,
+        numeric=True,
+    )
+
+
+def test_rows_that_weigh_nothing_leave_their_part_something():
+    rows = validated(POOL, weights=[0, 1, 1, 0, 0, 0])
+    assert_array_equal(rows.weights, [0, 1, 1])
+    assert_array_equal(rows.pool_weights, [0, 0, 0, 1, 1, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"weights": [0, 0, 0, 1, 1, 1]}, "sample_weight is zero for every labeled"),
+        ({"weights": [1, 1, 1, 0, 0, 0]}, "sample_weight is zero for every unlabeled"),
+        ({"X_unlabeled": POOL, "pool_weights": np.zeros(4)}, "sample_weight_unlabeled"),
+    ],
+)
+def test_a_part_that_weighs_nothing_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        validated(**given)
