@@ -238,6 +238,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             X_unlabeled,
             take_sample_weight(params),
             sample_weight_unlabeled,
+            groups,
             unlabeled_label=self.unlabeled_label,
             allow_nan=allows_nan(self.student),
             numeric=not has_preprocessing(self.student),

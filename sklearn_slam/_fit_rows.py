@@ -82,18 +82,19 @@ def validate_fit_rows(
     X_unlabeled: Any,
     sample_weight: Any,
     sample_weight_unlabeled: Any,
+    groups: Any,
     *,
     unlabeled_label: Any,
     allow_nan: bool,
     numeric: bool,
 ) -> FitRows:
-    """Check the tables, labels and weights of a fit against each other.
+    """Check the tables, labels, weights and groups of a fit against each other.
 
     Parameters
     ----------
     estimator : estimator
         Records names and number of the features.
-    X, y, X_unlabeled, sample_weight, sample_weight_unlabeled : object
+    X, y, X_unlabeled, sample_weight, sample_weight_unlabeled, groups : object
         As given to ``fit``.
     unlabeled_label : object
         A label that marks unlabeled rows.
@@ -120,6 +121,11 @@ def validate_fit_rows(
         raise ValueError(
             "y has no labeled row; some labels are needed to estimate how often the "
             "teacher is right."
+        )
+    if groups is not None and np.shape(groups) != (n_rows,):
+        raise ValueError(
+            f"groups has shape {np.shape(groups)}, expected ({n_rows},): one group for "
+            "each row of X, unlabeled ones included."
         )
     (labeled_at,), (unlabeled_at,) = np.nonzero(has_label), np.nonzero(~has_label)
     weights = check_weights(sample_weight, n_rows, "sample_weight")

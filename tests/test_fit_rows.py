@@ -1,6 +1,8 @@
 """The rows of one fit, checked against each other."""
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator
@@ -12,7 +14,7 @@ Y = np.array([0, 1, 0, np.nan, np.nan, np.nan])
 POOL = X[:4] + 0.5
 
 
-def validated(X_unlabeled=None, y=Y, weights=None, pool_weights=None):
+def validated(X_unlabeled=None, y=Y, weights=None, pool_weights=None, groups=None):
     return validate_fit_rows(
         BaseEstimator(),
         X,
@@ -20,6 +22,7 @@ def validated(X_unlabeled=None, y=Y, weights=None, pool_weights=None):
         X_unlabeled,
         weights,
         pool_weights,
+        groups,
         unlabeled_label=None,
         allow_nan=False,
         numeric=True,
@@ -43,3 +46,11 @@ def test_rows_that_weigh_nothing_leave_their_part_something():
 def test_a_part_that_weighs_nothing_is_refused(given, message):
     with pytest.raises(ValueError, match=message):
         validated(**given)
+
+
+@pytest.mark.parametrize("kind", [list, np.array, pd.Series, pl.Series])
+def test_groups_have_an_entry_for_each_row(kind):
+    validated(groups=kind(list("aabbcc")))
+    for groups in (list("aabbc"), list("aabbccd")):
+        with pytest.raises(ValueError, match=r"groups has shape .*one group for each"):
+            validated(groups=kind(groups))
