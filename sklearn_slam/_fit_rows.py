@@ -168,9 +168,10 @@ def validate_fit_rows(
 def _warn_about_cut(n_rows: int) -> None:
     """Warn of a pool as long as X, which cross-validation cuts like X."""
     warnings.warn(
-        f"X_unlabeled has as many rows as X ({n_rows}). If this is a "
-        "cross-validation, it may have been cut: scikit-learn cuts every fit argument "
-        "as long as X. Wrap it in sklearn_slam.UnlabeledPool to keep it whole.",
+        f"X_unlabeled has as many rows as X ({n_rows}). In a cross-validation it may "
+        "have been cut: scikit-learn cuts every fit argument as long as X. Wrapped in "
+        "sklearn_slam.UnlabeledPool it stays whole, also where a Pipeline's "
+        "transformer has taken it out since; then ignore this warning.",
         UserWarning,
         stacklevel=4,
     )

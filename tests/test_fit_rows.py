@@ -8,6 +8,7 @@ from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator
 
 from sklearn_slam._fit_rows import validate_fit_rows
+from sklearn_slam.model_selection import UnlabeledPool
 
 X = np.arange(12.0).reshape(6, 2)
 Y = np.array([0, 1, 0, np.nan, np.nan, np.nan])
@@ -27,6 +28,14 @@ def validated(X_unlabeled=None, y=Y, weights=None, pool_weights=None, groups=Non
         allow_nan=False,
         numeric=True,
     )
+
+
+def test_a_pool_as_long_as_the_table_may_have_been_cut_unless_it_was_wrapped():
+    with pytest.warns(
+        UserWarning, match=r"may have been cut.*Wrapped in .* stays whole"
+    ):
+        validated(X + 0.5)
+    validated(UnlabeledPool(X + 0.5))  # warnings are errors here
 
 
 def test_rows_that_weigh_nothing_leave_their_part_something():
