@@ -125,10 +125,11 @@ class Split:
         if lesson.weights is not None:
             labeled = labeled[lesson.weights[labeled] > 0]
             pool = pool[lesson.weights[pool] > 0]
-            weights = torch.from_numpy(lesson.weights.astype(np.float32))
+            scaled = lesson.weights.copy()
             for part in (labeled, pool):
                 if len(part):
-                    weights[part] /= weights[part].mean()
+                    scaled[part] /= scaled[part].mean()
+            weights = torch.from_numpy(scaled.astype(np.float32))
         if lesson.labeled_share == 0:
             labeled = labeled[:0]
         if lesson.labeled_share == 1:

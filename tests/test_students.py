@@ -115,6 +115,18 @@ def test_labeled_weight_one_ignores_the_pool(table):
     assert_array_equal(fits[0].predict_proba(X), fits[1].predict_proba(X))
 
 
+@pytest.mark.parametrize("unit", [2.0**-1000, 2.0**-150, 2.0**150, 2.0**1000])
+def test_the_unit_of_weights_does_not_matter(table, unit):
+    X, y, _ = table
+    weights = np.random.RandomState(0).uniform(size=len(y))
+    student = MLPStudent((8,), max_epochs=2, random_state=0)
+    probas = [
+        clone(student).fit(X, y, sample_weight=scaled).predict_proba(X)
+        for scaled in (weights, unit * weights)
+    ]
+    assert_array_equal(*probas)
+
+
 class Watch(Callback):
     def on_train_begin(self, net, **kwargs):
         self.batches = 0
