@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from sklearn_slam._rows import (
+    columns,
     container,
     is_frame,
     is_missing,
@@ -87,21 +88,19 @@ class TableEncoder:
             self.n_numeric_ = X.shape[1]
             self.n_categories_: list[int] = []
             return self
+        self.columns_ = list(X.columns if is_frame(X) else range(X.shape[1]))
+        named = self._columns(X)
         if is_frame(X):
+            if len(named) < X.shape[1]:
+                raise ValueError("Columns of X have the same name; rename them.")
             self.names_ = []
-            for name in X.columns:
-                if is_temporal(X[name]):
-                    raise TypeError(
-                        f"Column {name!r} holds dates or times ({X[name].dtype}), "
-                        "which the default student does not read: replace it by "
-                        "numbers (days since a fixed date, the month, the weekday) "
-                        "or drop it."
-                    )
-                if is_numeric(X[name]):
+            for name, column in named.items():
+                # Dates are refused where numbers are read, at fit and after.
+                if is_numeric(column) or is_temporal(column):
                     self.names_.append(name)
                 else:
-                    self.codes_[name] = _frequent_categories(X[name])
-        values = self._numbers(X)
+                    self.codes_[name] = _frequent_categories(column)
+        values = self._numbers(X, named)
         _refuse_infinity(values)
         missing = np.isnan(values)
         # A column without any value is constant: it carries nothing.
@@ -146,7 +145,8 @@ class TableEncoder:
             return X.multiply(self.scale_).tocsr().astype(np.float32)
         if sp.issparse(X):
             X = X.toarray()
-        values = self._numbers(X)
+        named = self._columns(X)
+        values = self._numbers(X, named)
         encoded = np.empty(
             (len(values), self.n_numeric_ + len(self.codes_)), dtype=np.float32
         )
@@ -173,13 +173,20 @@ class TableEncoder:
         np.sqrt(squares, out=squares)
         numbers /= squares
         for place, (name, codes) in enumerate(self.codes_.items(), self.n_numeric_):
-            encoded[:, place] = _encode_categories(X[name], codes)
+            encoded[:, place] = _encode_categories(named[name], codes)
         return encoded
 
-    def _numbers(self, X: Any) -> NDArray[np.float64]:
+    def _columns(self, X: Any) -> dict[Any, Any]:
+        """Return a frame's columns by their names at fit; they go by position.
+
+        Names that are text were compared before, others are none to scikit-learn.
+        """
+        if not is_frame(X):
+            return {}
+        return dict(zip(self.columns_, columns(X), strict=True))
+
+    def _numbers(self, X: Any, named: dict[Any, Any]) -> NDArray[np.float64]:
         """Return the numeric columns as float64, missing values as NaN."""
-        if self.names_ is None:
-            return np.asarray(X, dtype=np.float64)
         if not is_frame(X):
             if self.codes_:
                 raise TypeError(
@@ -187,7 +194,8 @@ class TableEncoder:
                     f"({list(self.codes_)[:5]}); pass a frame with these columns."
                 )
             return np.asarray(X, dtype=np.float64)
-        return _numbers(X, self.names_)
+        names = self.columns_ if self.names_ is None else self.names_
+        return _numbers(X, names, named)
 
 
 class OrdinalColumns(TransformerMixin, BaseEstimator):
@@ -226,17 +234,24 @@ class OrdinalColumns(TransformerMixin, BaseEstimator):
         return np.hstack([codes - 1, _numbers(X, self.filled_)])
 
 
-def _numbers(X: Any, columns: list[Any]) -> NDArray[np.float64]:
-    """Return columns of a frame, by name, or of an array as float64."""
+def _numbers(X: Any, names: list[Any], named: Any = None) -> NDArray[np.float64]:
+    """Return columns of an array, or of a frame (``named``, or its own) as float64."""
     if not is_frame(X):
-        return np.asarray(X, dtype=np.float64)[:, columns]
-    values = np.empty((X.shape[0], len(columns)))
-    for place, name in enumerate(columns):
-        column = X[name]
+        return np.asarray(X, dtype=np.float64)[:, names]
+    values = np.empty((X.shape[0], len(names)))
+    for place, name in enumerate(names):
+        column = (X if named is None else named)[name]
+        if is_temporal(column):
+            raise TypeError(
+                f"Column {name!r} holds dates or times ({column.dtype}), "
+                "which the default student does not read: replace it by "
+                "numbers (days since a fixed date, the month, the weekday) "
+                "or drop it."
+            )
         try:
             values[:, place] = column.to_numpy()
-        except (TypeError, ValueError):  # pandas' NA in a nullable column
-            values[:, place] = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        except (TypeError, ValueError):
+            values[:, place] = _read_numbers(column, name)
     return values
 
 
@@ -246,6 +261,19 @@ def _refuse_infinity(values: NDArray[np.floating]) -> None:
         raise ValueError(
             "Input X contains infinity; replace it by a large number or NaN."
         )
+
+
+def _read_numbers(column: Any, name: Any) -> NDArray[np.float64]:
+    """Return a column that numpy does not convert by itself as float64, or raise."""
+    # pandas' NA has to be told what number to become.
+    told = {"dtype": np.float64, "na_value": np.nan} if hasattr(column, "iloc") else {}
+    try:
+        return np.asarray(column.to_numpy(**told), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Column {name!r} held numbers at fit and is now of dtype {column.dtype} "
+            f"({error}); convert it to numbers."
+        ) from error
 
 
 def _check_entries(entries: NDArray[np.floating]) -> None:

@@ -55,6 +55,10 @@ FRAMES = {
 each_frame = pytest.mark.parametrize("name", FRAMES)
 
 
+def nullable(X):
+    return pd.DataFrame(X).astype("Float64").mask(np.isnan(X), pd.NA)
+
+
 def fitted(X):
     return TableEncoder().fit(X)
 
@@ -197,6 +201,45 @@ def test_frame_of_numbers_equals_the_array(frame):
     encoder = fitted(frame(X))
     assert_array_equal(encoder.transform(frame(X)), fitted(X).transform(X))
     assert_array_equal(encoder.transform(X), fitted(X).transform(X))
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize(
+    ("column", "error", "message"),
+    [
+        (["1.5", "many", None], ValueError, "'a' held numbers at fit.*'many'"),
+        ([datetime(2024, 1, 1)] * 3, TypeError, "'a' holds dates or times"),
+    ],
+)
+def test_a_column_that_holds_no_numbers_any_more_is_named(
+    frame, column, error, message
+):
+    encoder = fitted(frame({"a": [1.0, 2.0, 3.0]}))
+    with pytest.raises(error, match=message):
+        encoder.transform(frame({"a": column}))
+
+
+def test_columns_without_names_go_by_position():
+    X = numbers()
+    mixed = pd.DataFrame(X).assign(**{"3": list("abcd") * 10})
+    mixed.columns = range(4)
+    encoder = fitted(mixed)
+    renumbered = mixed.set_axis([7, 0, 1, 5], axis=1)
+    assert_array_equal(encoder.transform(renumbered), encoder.transform(mixed))
+
+
+@pytest.mark.parametrize("frame", [nullable, pd.DataFrame, pl.DataFrame])
+def test_frame_after_an_array_is_read_by_position(frame):
+    X = numbers()
+    encoder = fitted(X)
+    X[::4, 1] = NAN
+    assert_array_equal(encoder.transform(frame(X)), encoder.transform(X))
+
+
+def test_columns_of_one_name_are_refused():
+    X = pd.DataFrame(numbers(), columns=["a", "b", "a"])
+    with pytest.raises(ValueError, match="the same name"):
+        fitted(X)
 
 
 def test_array_after_a_frame_with_categories_raises():
