@@ -48,11 +48,12 @@ def split_labels(
             "This estimator requires y to be passed, but the target y is None."
         )
     if hasattr(y, "to_numpy") and not isinstance(y, np.ndarray):  # pandas, polars
-        series, y = y, y.to_numpy()
+        series = columns(y)[0] if is_frame(y) and y.shape[1] == 1 else y
+        y = y.to_numpy()
         dtype = str(getattr(series, "dtype", "float")).lower()
         if y.dtype.kind == "f" and "float" not in dtype:
             # Integers beside missing values, which are no floats.
-            y = np.array(list(series), dtype=object)
+            y = np.array(list(series), dtype=object).reshape(y.shape)
     if not (hasattr(y, "shape") or hasattr(y, "__array__")):
         # A list that mixes None, strings or numbers keeps its types.
         mixed = len({isinstance(label, str) for label in y}) > 1
@@ -79,7 +80,7 @@ def split_labels(
         missing = np.fromiter(map(is_missing, y), bool, len(y))
     else:
         missing = np.zeros(len(y), dtype=bool)
-    if unlabeled_label is not None:
+    if not is_missing(unlabeled_label):
         # Only labels are compared: pandas' NA answers neither yes nor no.
         missing[~missing] = np.asarray(y[~missing] == unlabeled_label, dtype=bool)
 

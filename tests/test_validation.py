@@ -150,6 +150,24 @@ def test_column_of_labels_warns():
     assert_array_equal(labels, [0, 1])
 
 
+@pytest.mark.parametrize("y", [pd.DataFrame({"y": pd.array([1, pd.NA, 0], "Int64")}),
+                               pl.DataFrame({"y": [1, None, 0]})])  # fmt: skip
+def test_column_of_a_frame_is_read_like_the_series(y):
+    with pytest.warns(DataConversionWarning):
+        labeled, labels = split_labels(y)
+    assert_array_equal(labeled, [True, False, True])
+    assert_array_equal(labels, [1, 0])
+    assert labels.dtype.kind == "i"
+
+
+@pytest.mark.parametrize("mark", [None, NAN, pd.NA, pd.NaT])
+@pytest.mark.parametrize(
+    "y", [[1, None, 0], pd.Series([1, pd.NA, 0], dtype="Int64"), ["b", None, "a"]]
+)
+def test_a_missing_mark_marks_missing_labels(y, mark):
+    assert_array_equal(split_labels(y, mark)[0], [True, False, True])
+
+
 def test_marks_that_look_like_missing_labels_warn():
     counts = np.array([4, 3, 2])
     with pytest.warns(UserWarning, match="class 'nan'"):
