@@ -362,8 +362,8 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
     def _read(self, table: Any) -> Any:
         """Return a raw table as the network sees it, float32, dense or CSR."""
         table = self._preprocess(table)
-        # What float32 does not hold is refused, which numpy need not announce. Frames
-        # come unchecked, since missing values are the teacher's to judge.
+        # What float32 does not hold, or a preprocessor left missing, is refused: no
+        # need for numpy to announce it.
         with np.errstate(over="ignore", invalid="ignore"):
             encoded = self._encode(table)
             assert_all_finite(

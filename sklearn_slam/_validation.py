@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_array, column_or_1d
+from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
@@ -247,7 +247,7 @@ def validate_table(
     reset : bool
         Whether to record or to compare.
     allow_nan : bool
-        Whether missing values may pass in arrays.
+        Whether missing values may pass; in frames, infinite ones pass with them.
     numeric : bool, default=True
         Whether arrays of objects are converted to numbers.
     name : str, default="X"
@@ -260,6 +260,11 @@ def validate_table(
                 "one column are required."
             )
         validate_data(estimator, X, reset=reset, skip_check_array=True)
+        for values in () if allow_nan else _numeric_columns(X):
+            if values is not None:
+                assert_all_finite(
+                    values, estimator_name=type(estimator).__name__, input_name=name
+                )
         return X
     checks = {
         "accept_sparse": "csr",

@@ -15,11 +15,14 @@ Y = np.array([0, 1, 0, np.nan, np.nan, np.nan])
 POOL = X[:4] + 0.5
 
 
-def validated(X_unlabeled=None, y=Y, weights=None, pool_weights=None, groups=None):
+def validated(
+    X_unlabeled=None, rows=X, frame=np.asarray, weights=None, pool_weights=None,
+    groups=None,
+):  # fmt: skip
     return validate_fit_rows(
         BaseEstimator(),
-        X,
-        y,
+        frame(rows),
+        Y,
         X_unlabeled,
         weights,
         pool_weights,
@@ -36,6 +39,17 @@ def test_a_pool_as_long_as_the_table_may_have_been_cut_unless_it_was_wrapped():
     ):
         validated(X + 0.5)
     validated(UnlabeledPool(X + 0.5))  # warnings are errors here
+
+
+@pytest.mark.parametrize("frame", [np.asarray, pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_a_student_does_not_take_is_refused_before_a_teacher_learns(frame, value):
+    bad = POOL.copy()
+    bad[0, 1] = value
+    with pytest.raises(ValueError, match="Input X_unlabeled contains"):
+        validated(frame(bad), frame=frame)
+    with pytest.raises(ValueError, match="Input X contains"):
+        validated(rows=np.where(X == 3, value, X), frame=frame)
 
 
 def test_rows_that_weigh_nothing_leave_their_part_something():

@@ -254,6 +254,7 @@ def test_bad_students(table, student, params, error, message):
 
 def test_words_need_preprocessing(frame):
     X, y = frame
+    X = X.assign(number=0.0)
     codes = (y == "yes").astype(int)
     with pytest.raises(ValueError, match="make_pipeline"):
         SLaMDistiller(None, SmallNet).fit(X[:140], codes[:140], X_unlabeled=X[140:])
