@@ -138,11 +138,19 @@ class VariationalDistance(nn.Module):
         of_teacher: Tensor,
         **targets: Tensor,
     ) -> Tensor:
-        """Return the loss per row; rows that no teacher labeled lack the term."""
+        """Return the loss per row; rows that no teacher labeled lack the term.
+
+        So do all rows outside training: the variances are learned, so that the term
+        keeps falling when the student has long begun to learn the labels' noise, and
+        early stopping would not see it.
+        """
+        loss = self.loss(log_f, **targets)
+        if not self.training:
+            return loss
         off = torch.addmm(self.offset, log_f, self.matrix) - teacher_log_proba
         variance = self.variance
         distance = 0.5 * (off.square() / variance + variance.log()).mean(dim=1)
-        return self.loss(log_f, **targets) + of_teacher * distance * self.weight
+        return loss + of_teacher * distance * self.weight
 
     def weighted_gradient(
         self,

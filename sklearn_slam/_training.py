@@ -400,6 +400,7 @@ class StudentNet(NeuralNet):
         if iterator is None:
             return
         self.module_.train(training)
+        self.criterion_.train(training)
         n_rows, total = 0, torch.zeros((), device=self.device)
         n_steps = self.max_epochs * len(iterator)
         first_step = (len(self.history) - 1) * len(iterator)

@@ -1,22 +1,44 @@
 """Teachers from elsewhere, and how folds reach them."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from catboost import CatBoostClassifier
-from numpy.testing import assert_allclose
-from sklearn.base import BaseEstimator, ClassifierMixin
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_matrix
+from sklearn import config_context
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import make_classification
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    KFold,
+    PredefinedSplit,
+    StratifiedShuffleSplit,
+)
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from skorch import NeuralNetClassifier
 from torch import nn
 
-from sklearn_slam import CallableTeacher, SLaMDistiller
+from sklearn_slam import CallableTeacher, SLaMDistiller, UnlabeledPool
+from sklearn_slam._teacher import default_teacher, fit_teacher, warn_if_memorized
 
 
 def quick(teacher, **params):
@@ -138,3 +160,205 @@ def test_folds_fitted_at_once_give_the_same(table):
         for n_jobs in (None, 2)
     )
     assert_allclose(one.predict_proba(pool), two.predict_proba(pool))
+
+
+class Weighed(GaussianNB):
+    """Keep the weights that reached ``fit``."""
+
+    def fit(self, X, y, sample_weight=None):
+        self.weighed_ = sample_weight is not None
+        return super().fit(X, y, sample_weight)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "found"),
+    [
+        (StackingClassifier([("a", Weighed())]), lambda t: t.estimators_[0]),
+        (VotingClassifier([("a", Weighed())]), lambda t: t.estimators_[0]),
+        (GridSearchCV(Weighed(), {}, cv=2), lambda t: t.best_estimator_),
+        (make_pipeline(MaxAbsScaler(), Weighed()), lambda t: t[-1]),
+        (
+            make_pipeline(MaxAbsScaler(), StackingClassifier([("a", Weighed())])),
+            lambda t: t[-1].estimators_[0],
+        ),
+        (
+            GridSearchCV(make_pipeline(MaxAbsScaler(), Weighed()), {}, cv=2),
+            lambda t: t.best_estimator_[-1],
+        ),
+    ],
+)
+def test_weights_reach_what_a_meta_estimator_holds(table, teacher, found):
+    X, y, _ = table
+    assert found(fit_teacher(teacher, X, y, np.ones(len(y)))).weighed_
+    assert not found(fit_teacher(teacher, X, y, None)).weighed_
+
+
+def test_routed_weights_reach_a_stack(table):
+    X, y, _ = table
+    with config_context(enable_metadata_routing=True):
+        unasked = StackingClassifier([("a", Weighed().set_fit_request())])
+        assert not fit_teacher(unasked, X, y, np.ones(len(y))).estimators_[0].weighed_
+        asked = StackingClassifier(
+            [("a", Weighed().set_fit_request(sample_weight=True))]
+        )
+        assert fit_teacher(asked, X, y, np.ones(len(y))).estimators_[0].weighed_
+
+
+@pytest.mark.parametrize("kind", [np.asarray, csr_matrix])
+def test_default_teacher_takes_routed_weights(table, kind):
+    X, y, _ = table
+    X, weights = kind(X), (y < 2).astype(float)
+    with config_context(enable_metadata_routing=True):
+        fitted = fit_teacher(default_teacher(X, 0), X, y, weights)
+    assert set(fitted.predict(X)) == {0, 1}
+
+
+def test_weights_that_do_not_reach_the_teacher_warn(table):
+    X, y, pool = table
+    neighbors = KNeighborsClassifier()
+    for teacher in (neighbors, StackingClassifier([("a", neighbors)])):
+        with pytest.warns(UserWarning, match="does not reach the teacher") as caught:
+            quick(teacher).fit(X, y, X_unlabeled=pool, sample_weight=np.ones(len(y)))
+        assert {warning.filename for warning in caught} == {__file__}
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame({"a": [1.0, None] * 45, "b": ["u", None, "v"] * 30}),
+        pd.DataFrame({"a": [1, None] * 45, "b": ["u", None, "v"] * 30}).astype(
+            {"a": "Int64", "b": "string"}
+        ),
+        pd.DataFrame({"a": [True, None] * 45}, dtype="boolean"),
+        pd.DataFrame({"b": pd.Categorical(["u", None, "v"] * 30), "c": None}),
+        pd.DataFrame({"b": ["u", 3, None] * 30}),
+    ],
+)
+def test_default_teacher_reads_any_frame(frame):
+    y = np.arange(90) % 2 == 0
+    teacher = default_teacher(frame, 0).fit(frame, y)
+    assert_allclose(teacher.predict_proba(frame).sum(axis=1), 1)
+
+
+def test_what_the_teacher_takes_may_be_missing(table):
+    X, y, pool = table
+    X = np.where(np.arange(X.size).reshape(X.shape) % 7 == 0, np.nan, X)
+    pipeline = make_pipeline(SimpleImputer(), GaussianNB())
+    for teacher in (pipeline, FrozenEstimator(clone(pipeline).fit(X, y))):
+        slam = SLaMDistiller(teacher, max_epochs=2, random_state=0)
+        assert np.isfinite(slam.fit(X, y, X_unlabeled=pool).predict_proba(X)).all()
+    with pytest.raises(ValueError, match="GaussianNB does not accept missing"):
+        SLaMDistiller(GaussianNB()).fit(X, y, X_unlabeled=pool)
+
+
+@pytest.mark.parametrize("cv", [KFold(2), StratifiedShuffleSplit(2)])
+def test_peers_are_not_asked_where_folds_do_not_serve(three_classes, cv):
+    X, y = three_classes
+    order = np.argsort(y[:120])
+    X[:120], y[:120] = X[order], y[order]
+    y = y > 0
+    fitted = GaussianNB().fit(X[200:], y[200:])
+    slam = quick(fitted, cv=cv).fit(X[:120], y[:120], X_unlabeled=X[120:200])
+    assert slam.label_accuracy_ is slam.teacher_accuracy_
+    with pytest.raises(ValueError, match=r"fold of cv|cv leaves"):
+        quick(fitted, cv=cv, peers=True).fit(X[:120], y[:120], X_unlabeled=X[120:200])
+
+
+def test_folds_beyond_the_labeled_rows_are_refused(table):
+    X, y, pool = table
+    target = np.where(np.arange(len(y)) < 60, y, np.nan)
+    cv = PredefinedSplit(np.arange(len(y)) % 3)
+    with pytest.raises(ValueError, match="cv names row 89, but there are 60 labeled"):
+        quick(GaussianNB(), cv=cv).fit(X, target, X_unlabeled=pool)
+
+
+def test_given_frames_are_read_by_the_names_of_their_columns(table):
+    X, y, pool = table
+    names = np.array(["a", "b", "c"])
+    rng = np.random.RandomState(0)
+    given = [rng.dirichlet(np.ones(3), len(rows)) for rows in (X, pool)]
+    slam = quick(None, alpha=1.0)
+
+    def predict(columns, order=(0, 1, 2)):
+        frames = [pd.DataFrame(proba[:, order], columns=columns) for proba in given]
+        slam.fit(
+            X,
+            names[y],
+            X_unlabeled=pool,
+            teacher_proba=frames[0],
+            teacher_proba_unlabeled=UnlabeledPool(frames[1]),
+        )
+        return slam.predict_proba(pool)
+
+    expected = predict(["a", "b", "c"])
+    assert_array_equal(predict(["c", "a", "b"], (2, 0, 1)), expected)
+    assert_array_equal(predict(None), expected)
+    assert_array_equal(predict(["p0", "p1", "p2"]), expected)
+    with pytest.raises(ValueError, match="some of which are classes"):
+        predict(["a", "b", "other"])
+
+
+@pytest.mark.parametrize("name", ["teacher_proba", "teacher_proba_unlabeled"])
+def test_probabilities_of_some_rows_and_no_teacher_are_refused(table, name):
+    X, y, pool = table
+    rows = X if name == "teacher_proba" else pool
+    given = {name: np.full((len(rows), 3), 1 / 3)}
+    with pytest.raises(ValueError, match=f"{name} is given, teacher_proba"):
+        quick(None).fit(X, y, X_unlabeled=pool, **given)
+
+
+class Stateless(ClassifierMixin, BaseEstimator):
+    """Predict without having been fitted, and without saying which classes."""
+
+    def fit(self, X, y):
+        return self
+
+    def predict_proba(self, X):
+        return np.full((len(X), 3), 1 / 3)
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+
+def test_columns_need_one_class_each(table):
+    X, y, pool = table
+    with pytest.raises(TypeError, match="has no classes_"):
+        quick(Stateless()).fit(X, y, X_unlabeled=pool)
+    for classes in ([1, 0, 0], "abc", None):
+        teacher = CallableTeacher(Stateless().predict_proba, classes)
+        with pytest.raises(ValueError, match=r"teacher\.classes_ must"):
+            quick(teacher).fit(X, y, X_unlabeled=pool)
+
+
+def test_a_fitted_teacher_is_not_cloned(table):
+    X, y, _ = table
+
+    class Unclonable(GaussianNB):
+        def __sklearn_clone__(self):
+            raise RuntimeError
+
+    teacher = Unclonable().fit(X, y)
+    assert clone(SLaMDistiller(teacher)).teacher is teacher
+
+
+@pytest.mark.parametrize(
+    "teacher",
+    [
+        HistGradientBoostingClassifier(random_state=0),
+        RandomForestClassifier(100, random_state=0),
+        StackingClassifier(
+            [("a", RandomForestClassifier(20, random_state=0)), ("b", GaussianNB())]
+        ),
+    ],
+)
+def test_rows_that_a_teacher_learned_from_are_noticed(teacher):
+    X, y = make_classification(
+        1600, 15, n_informative=8, flip_y=0.1, class_sep=0.8, random_state=0
+    )
+    for learned, warned in ((slice(0, 300), True), (slice(300, 600), False)):
+        fitted = clone(teacher).fit(X[learned], y[learned])
+        rows = [fitted.predict_proba(part) for part in (X[:300], X[600:])]
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            warn_if_memorized(*rows)
+        assert len(caught) == warned
