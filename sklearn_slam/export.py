@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from sklearn_slam._base import BaseDistiller
-from sklearn_slam._encoding import SMOOTH_CLIP, TableEncoder
+from sklearn_slam._encoding import FAR, SMOOTH_CLIP, TableEncoder
 from sklearn_slam._optional import import_optional
 from sklearn_slam._student import BaseStudent
 from sklearn_slam.students import MLPStudent
@@ -268,6 +268,11 @@ def _numbers(graph: _Graph, encoder: TableEncoder, n_features: int) -> str:
     centred = graph.add("Sub", values, graph.constant(encoder.center_))
     scaled = graph.add("Mul", centred, graph.constant(encoder.scale_))
     known = graph.add("Where", missing, graph.constant(0.0), scaled)
+    bounds = (graph.constant(bound) for bound in (-FAR, FAR))
+    known = graph.add("Clip", known, *bounds)
+    # Infinity is no large number, and is to show in what comes out.
+    infinite = graph.add("IsInf", values)
+    known = graph.add("Where", infinite, graph.constant(np.nan), known)
     share = graph.add("Div", known, graph.constant(SMOOTH_CLIP))
     square = graph.add("Mul", share, share)
     root = graph.add("Sqrt", graph.add("Add", square, graph.constant(1.0)))

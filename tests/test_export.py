@@ -172,14 +172,26 @@ def test_numbers_large_beside_their_spread_keep_their_digits(table):
     assert np.abs(proba - student.predict_proba(seconds)).max() > 1e-3
 
 
+@pytest.mark.parametrize("n_bins", [0, 8])
+@pytest.mark.parametrize("missing", [False, True])
+def test_numbers_of_any_size_stay_within_the_bounds(table, missing, n_bins):
+    X, y, _ = table
+    X = np.where(np.arange(len(X))[:, None] < 5, np.nan, X) if missing else X
+    student = fitted(X, y, MLPStudent((8,), n_bins=n_bins, max_epochs=2))
+    X = X[:10].copy()
+    largest = np.finfo(np.float64).max
+    X[:, 0] = [1e8, 1e10, 1e100, 1e155, largest, -1e9, -1e154, -1e200, -largest, 1]
+    assert_equal_predictions(student, X, {"X": X})
+
+
 def test_infinity_does_not_pass_for_a_number(table):
     X, y, _ = table
     student = fitted(X, y)
-    X = X[:2].copy()
-    X[0, 0] = np.inf
+    X = X[:3].copy()
+    X[:2, 0] = np.inf, -np.inf
     (proba,) = session_of(student).run(["probabilities"], {"X": X})
-    assert np.isnan(proba[0]).all()
-    assert_allclose(proba[1:], student.predict_proba(X[1:]), **CLOSE)
+    assert np.isnan(proba[:2]).all()
+    assert_allclose(proba[2:], student.predict_proba(X[2:]), **CLOSE)
 
 
 def test_sparse_rows_go_in_dense(table):
