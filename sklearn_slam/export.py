@@ -30,6 +30,9 @@ OPSET, ML_OPSET, IR_VERSION = 17, 2, 8
 ROWS = "n_rows"
 """Name of the dimension that is left open."""
 
+OWN = "slam/"
+"""What names of values within the graph begin with, beside columns' names."""
+
 
 def to_onnx(model: Any, path: Any = None) -> onnx.ModelProto:
     """Return a fitted student, its preprocessing included, as an ONNX model.
@@ -67,8 +70,8 @@ def to_onnx(model: Any, path: Any = None) -> onnx.ModelProto:
         If the model is neither student nor distiller, or its classes are neither
         text, numbers nor booleans.
     ValueError
-        If the student has a preprocessor, a column is called like an output, or two
-        categories of a column are the same as text.
+        If the student has a preprocessor, a column's name is empty or taken by the
+        graph, or two categories of a column are the same as text.
 
     See Also
     --------
@@ -125,10 +128,11 @@ class _Graph:
 
     def input(self, name: str, dtype: Any, width: int) -> str:
         """Declare an input of shape (n_rows, width)."""
-        if name in ("probabilities", "label"):
+        if name in ("", "probabilities", "label") or name.startswith(OWN):
             raise ValueError(
-                f"A column is called {name!r}, like an output of the graph; rename it "
-                "and fit again."
+                f"A column is called {name!r}, but inputs of the graph need a name, "
+                "other than 'probabilities', 'label' and those that begin with "
+                f"{OWN!r}; rename it and fit again."
             )
         self.inputs.append(_declare(name, dtype, [ROWS, width]))
         return name
@@ -137,7 +141,7 @@ class _Graph:
         """Store an array, a tensor or a scalar."""
         from onnx import numpy_helper
 
-        name = f"constant:{len(self.constants)}"
+        name = f"{OWN}constant:{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(array), name))
         return name
 
@@ -147,7 +151,7 @@ class _Graph:
         """Apply an operator, and return the name of what comes out."""
         from onnx import helper
 
-        name = name or f"{operator}:{len(self.nodes)}"
+        name = name or f"{OWN}{operator}:{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, inputs, [name], **attributes))
         return name
 

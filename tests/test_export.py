@@ -314,8 +314,16 @@ def test_what_cannot_be_exported(table):
         to_onnx(student)
 
 
-@pytest.mark.parametrize("name", ["label", "probabilities"])
-def test_columns_called_like_an_output_are_refused(table, name):
+@pytest.mark.parametrize("name", ["constant:0", "Sub:1", "logits", "X", "n_rows"])
+def test_columns_may_be_called_like_what_any_graph_holds(table, name):
+    X, y, _ = table
+    X = pd.DataFrame(X[:, :2], columns=[name, "other"])
+    student = fitted(X, y)
+    assert_equal_predictions(student, X, feed_of(session_of(student), X))
+
+
+@pytest.mark.parametrize("name", ["", "label", "probabilities", "slam/constant:0"])
+def test_columns_whose_name_no_input_can_have_are_refused(table, name):
     X, y, _ = table
     X = pd.DataFrame(X[:, :2], columns=[name, "other"])
     with pytest.raises(ValueError, match=f"called '{name}'.*rename"):
