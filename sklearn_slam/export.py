@@ -55,7 +55,8 @@ def to_onnx(model: Any, path: Any = None) -> onnx.ModelProto:
     model : onnx.ModelProto
         Its inputs depend on what the student was fitted on:
 
-        - arrays and sparse rows: ``X``, float64 of shape (n_rows, n_features), dense;
+        - arrays and sparse rows, and frames by the other students: ``X``, float64 of
+          shape (n_rows, n_features), dense;
         - frames, by :class:`MLPStudent`: one input a column, named like it, of
           shape (n_rows, 1): float64 for numbers and booleans, NaN where missing,
           and text for categories, ``str`` of what stood in the frame. Missing

@@ -219,6 +219,13 @@ def test_modules_of_ones_own_are_traced(table, name, n_rows):
     assert_equal_predictions(student, X[:n_rows], {"X": X[:n_rows]})
 
 
+def test_a_module_of_ones_own_takes_a_frame_as_one_input(table):
+    X, y, _ = table
+    frame = pd.DataFrame(X).add_prefix("x")
+    student = fitted(frame, y, STUDENTS["module"]())
+    assert_equal_predictions(student, frame, {"X": X})
+
+
 @pytest.mark.parametrize(
     "to_labels",
     [
