@@ -67,6 +67,19 @@ class SemiSupervisedSplit(BaseEstimator):
             )
         return check_cv(self.cv, labels, classifier=True)
 
+    def _take_labeled(
+        self, X: Any, y: Any, groups: Any
+    ) -> tuple[NDArray[np.bool_], Any, NDArray[Any], NDArray[Any] | None]:
+        """Tell which rows are labeled, and return what ``cv`` is to see of them."""
+        has_label, labels = split_labels(y, self.unlabeled_label)
+        (labeled,) = np.nonzero(has_label)
+        if not len(labeled):
+            raise ValueError("y has no labeled row; there is nothing to test on.")
+        if groups is not None:
+            groups = np.asarray(groups)[labeled]
+        rows = take_rows(X, labeled) if hasattr(X, "shape") else labeled
+        return has_label, rows, labels, groups
+
     def split(
         self, X: Any, y: Any = None, groups: Any = None
     ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
@@ -95,13 +108,8 @@ class SemiSupervisedSplit(BaseEstimator):
         """
         if y is None:
             raise ValueError("SemiSupervisedSplit needs y to tell labeled rows.")
-        has_label, labels = split_labels(y, self.unlabeled_label)
+        has_label, rows, labels, groups = self._take_labeled(X, y, groups)
         (labeled,), (unlabeled,) = np.nonzero(has_label), np.nonzero(~has_label)
-        if not len(labeled):
-            raise ValueError("y has no labeled row; there is nothing to test on.")
-        if groups is not None:
-            groups = np.asarray(groups)[labeled]
-        rows = take_rows(X, labeled) if hasattr(X, "shape") else labeled
         for train, test in self._splitter(labels).split(rows, labels, groups):
             yield np.sort(np.concatenate([labeled[train], unlabeled])), labeled[test]
 
@@ -111,14 +119,21 @@ class SemiSupervisedSplit(BaseEstimator):
         Parameters
         ----------
         X, y, groups : object, default=None
-            Handed to ``cv``.
+            Handed to ``cv``; where y is given, for the labeled rows.
 
         Returns
         -------
         n_splits : int
             As many as ``cv`` makes.
+
+        Raises
+        ------
+        ValueError
+            If y is given and no row is labeled.
         """
-        return int(self._splitter().get_n_splits(X, y, groups))
+        if y is not None:
+            _, X, y, groups = self._take_labeled(X, y, groups)
+        return int(self._splitter(y).get_n_splits(X, y, groups))
 
 
 class UnlabeledPool:

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
+    LeaveOneGroupOut,
     LeaveOneOut,
     StratifiedKFold,
     cross_val_score,
@@ -119,6 +120,18 @@ def test_number_of_folds(cv):
     assert splitter.get_n_splits() == len(list(splitter.split(*table())))
 
 
+@pytest.mark.parametrize("cv", [3, LeaveOneOut(), LeaveOneGroupOut()])
+def test_number_of_folds_is_that_of_labeled_rows(cv):
+    X, y = table()
+    groups = None
+    if isinstance(cv, LeaveOneGroupOut):
+        groups = np.where(np.isnan(y), -1, np.arange(N_ROWS) % 4)
+    splitter = SemiSupervisedSplit(cv)
+    n_splits = len(list(splitter.split(X, y, groups)))
+    for rows in (X, X.tolist(), None):
+        assert splitter.get_n_splits(rows, y, groups) == n_splits
+
+
 @pytest.mark.parametrize(
     ("y", "message"),
     [(None, "needs y"), (np.full(N_ROWS, np.nan), "no labeled row")],
@@ -126,6 +139,9 @@ def test_number_of_folds(cv):
 def test_nothing_to_test_on_raises(y, message):
     with pytest.raises(ValueError, match=message):
         next(SemiSupervisedSplit(3).split(np.zeros((N_ROWS, 2)), y))
+    if y is not None:
+        with pytest.raises(ValueError, match=message):
+            SemiSupervisedSplit(3).get_n_splits(np.zeros((N_ROWS, 2)), y)
 
 
 def test_cross_validation_takes_missing_labels():
@@ -143,6 +159,14 @@ def test_grid_search_takes_missing_labels():
     cv = SemiSupervisedSplit(3, random_state=0)
     search = GridSearchCV(LabeledRowsOnly(), {"C": [1e-3, 1.0]}, cv=cv).fit(X, y)
     assert search.best_estimator_.n_unlabeled_ == 20
+
+
+def test_unlabeled_rows_may_have_a_group_of_their_own():
+    X, y = table()
+    groups = np.where(np.isnan(y), -1, np.arange(N_ROWS) % 4)
+    cv = SemiSupervisedSplit(LeaveOneGroupOut())
+    search = GridSearchCV(LabeledRowsOnly(), {"C": [1.0]}, cv=cv)
+    assert search.fit(X, y, groups=groups).n_splits_ == 4
 
 
 POOL = np.arange(8.0).reshape(4, 2)
