@@ -53,6 +53,9 @@ class SemiSupervisedSplit(BaseEstimator):
     [1 2 4 5] [0 3]
     """
 
+    # As scikit-learn's splitters by groups do; which cv is one, only cv knows.
+    __metadata_request__split = {"groups": True}  # noqa: RUF012
+
     def __init__(
         self, cv: Any = 5, *, unlabeled_label: Any = None, random_state: Any = None
     ) -> None:

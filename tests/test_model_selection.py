@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
+from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
@@ -159,6 +160,21 @@ def test_grid_search_takes_missing_labels():
     cv = SemiSupervisedSplit(3, random_state=0)
     search = GridSearchCV(LabeledRowsOnly(), {"C": [1e-3, 1.0]}, cv=cv).fit(X, y)
     assert search.best_estimator_.n_unlabeled_ == 20
+
+
+def test_groups_are_routed_to_the_splitter():
+    X, y = table()
+    groups = np.arange(N_ROWS) % 7
+    cv = SemiSupervisedSplit(GroupKFold(3))
+    given = {"cv": cv, "return_indices": True, "error_score": "raise"}
+    with config_context(enable_metadata_routing=True):
+        fits = cross_validate(
+            LabeledRowsOnly(), X, y, params={"groups": groups}, **given
+        )
+    for test, (_, expected) in zip(
+        fits["indices"]["test"], cv.split(X, y, groups), strict=True
+    ):
+        assert_array_equal(test, expected)
 
 
 def test_unlabeled_rows_may_have_a_group_of_their_own():
