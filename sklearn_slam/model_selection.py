@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import StratifiedKFold, check_cv
@@ -154,8 +155,9 @@ class UnlabeledPool:
     Notes
     -----
     Transformers that read arrays take the holder too, so it passes a ``Pipeline``
-    with ``transform_input=["X_unlabeled"]``. A ``ColumnTransformer`` wants a frame:
-    put the pool into X, with missing labels, and use :class:`SemiSupervisedSplit`.
+    with ``transform_input=["X_unlabeled"]``. A ``ColumnTransformer`` wants a frame,
+    and of a sparse pool no array is made: put the pool into X, with missing labels,
+    and use :class:`SemiSupervisedSplit`.
 
     Examples
     --------
@@ -181,5 +183,11 @@ class UnlabeledPool:
         return self
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        X = self.X.toarray() if hasattr(self.X, "toarray") else self.X
-        return np.asarray(X, dtype=dtype)
+        if sp.issparse(self.X):
+            raise TypeError(
+                "UnlabeledPool holds a sparse pool, which is not made dense. In a "
+                "Pipeline, pass the sparse matrix itself as X_unlabeled; where one is "
+                "cross-validated, put the pool into X, with missing labels, and use "
+                "SemiSupervisedSplit."
+            )
+        return np.asarray(self.X, dtype=dtype)
