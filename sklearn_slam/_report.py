@@ -189,7 +189,7 @@ def _fit_others(
 
     outputs = _teacher_outputs(distiller, X, has_label, fit_params)
     params = clone(distiller).get_params(deep=False)
-    shared = PlainDistiller().get_params(deep=False)
+    shared = params.keys() & PlainDistiller().get_params(deep=False).keys()
     plain = PlainDistiller(**{name: params[name] for name in shared})
     plain.set_params(teacher_temperature=1.0)
     plain.fit(X, y, **fit_params, **outputs)

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -20,14 +21,21 @@ from torch import nn
 
 from sklearn_slam import (
     CallableTeacher,
+    ForwardCorrectionDistiller,
     LatencyAccuracyDisplay,
     MLPStudent,
+    PlainDistiller,
     ReliabilityDisplay,
+    SemiparametricDistiller,
     SkorchStudent,
     SLaMDistiller,
+    TaylorDistiller,
     TeacherAccuracyDisplay,
     TrainingHistoryDisplay,
     UnlabeledPool,
+    UPSDistiller,
+    VIDDistiller,
+    WeightedDistiller,
     distillation_report,
     expected_calibration_error,
 )
@@ -45,9 +53,9 @@ def closed_figures():
     plt.close("all")
 
 
-def quick(teacher=None, **params):
+def quick(teacher=None, method=SLaMDistiller, **params):
     params = {"max_epochs": 2, "random_state": 0, **params}
-    return SLaMDistiller(teacher, MLPStudent((8,)), **params)
+    return method(teacher, MLPStudent((8,)), **params)
 
 
 def report_on(slam, X_test, y_test, **params):
@@ -287,6 +295,31 @@ def test_fitted_teacher_and_weights(table):
     assert report.loc["labels only", "log_loss"] == pytest.approx(loss)
     loss = log_loss(y[:45], fitted.predict_proba(X[:45]).astype(np.float32))
     assert report.loc["teacher", "log_loss"] == pytest.approx(loss)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        ForwardCorrectionDistiller,
+        PlainDistiller,
+        SemiparametricDistiller,
+        TaylorDistiller,
+        UPSDistiller,
+        VIDDistiller,
+        WeightedDistiller,
+    ],
+)
+def test_report_on_any_distiller_compares_with_the_same_students(table, method):
+    X, y, pool = table
+    given = {"X": X, "y": y, "X_unlabeled": pool}
+    forest = RandomForestClassifier(5, random_state=0)
+    expected, found = (
+        report_on(distiller.fit(**given), X, y, **given)
+        for distiller in (quick(forest), quick(forest, method))
+    )
+    assert found.index[-1] == method.__name__.removesuffix("Distiller")
+    for name in ("teacher", "labels only", "plain distillation"):
+        assert_allclose(found.loc[name, QUALITY], expected.loc[name, QUALITY])
 
 
 @pytest.mark.filterwarnings("ignore:The labels to learn are right on")
