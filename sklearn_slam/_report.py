@@ -24,7 +24,7 @@ from sklearn_slam._rows import Rows, take_rows
 from sklearn_slam._teacher import arrives_fitted, predict_soft_labels
 from sklearn_slam._validation import check_integer, split_labels
 from sklearn_slam.inspection import Display
-from sklearn_slam.metrics import encode_for, expected_calibration_error
+from sklearn_slam.metrics import expected_calibration_error, find_columns
 
 
 def distillation_report(
@@ -128,7 +128,7 @@ def distillation_report(
         raise ValueError(
             f"y_test misses {np.sum(~has_label)} labels; pass labeled rows only."
         )
-    codes, _ = encode_for(labels, np.zeros((len(labels), len(classes))), classes)
+    codes = find_columns(labels, classes, "y_test")
 
     models = {} if distiller.teacher_ is None else {"teacher": distiller.teacher_}
     if X is not None:

@@ -112,15 +112,28 @@ def encode_for(
             f"{source} {len(columns)} classes, proba has {proba.shape[1]} columns; "
             "pass labels=classifier.classes_."
         )
+    return find_columns(y, columns, "y_true"), proba
+
+
+def find_columns(y: NDArray[Any], columns: NDArray[Any], name: str) -> NDArray[np.intp]:
+    """Return each label's position among the labels of columns, or raise.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_rows,)
+    columns : ndarray of shape (n_classes,)
+        Labels of the columns, in any order.
+    name : str
+        What the message calls ``y``.
+    """
     column_of = {label: column for column, label in enumerate(columns.tolist())}
     unknown = set(y.tolist()) - set(column_of)
     if unknown:
         raise ValueError(
-            f"y_true holds labels that no column of proba stands for: "
+            f"{name} holds labels that no column of probabilities stands for: "
             f"{sorted(unknown, key=str)[:5]}; the columns are {columns[:10].tolist()}."
         )
-    codes = np.array([column_of[label] for label in y.tolist()], dtype=np.intp)
-    return codes, proba
+    return np.array([column_of[label] for label in y.tolist()], dtype=np.intp)
 
 
 @dataclass(frozen=True)
