@@ -50,8 +50,8 @@ def expected_calibration_error(
     Raises
     ------
     ValueError
-        If labels, probabilities and weights do not fit together, or ``n_bins`` is
-        not an integer of at least 1.
+        If labels, probabilities and weights do not fit together or are none, or
+        ``n_bins`` is not an integer of at least 1.
 
     See Also
     --------
@@ -105,6 +105,12 @@ def encode_for(
         )
     if not ((proba >= 0) & (proba <= 1)).all():
         raise ValueError("proba must hold probabilities, numbers in [0, 1].")
+    sums = proba.sum(axis=1, dtype=np.float64)
+    worst = int(np.abs(sums - 1).argmax())
+    if abs(sums[worst] - 1) > 1e-2:  # as much is granted to teachers
+        raise ValueError(
+            f"proba must sum to 1 in each row; row {worst} sums to {sums[worst]:.4g}."
+        )
     columns = np.unique(y) if labels is None else np.asarray(labels)
     if len(columns) != proba.shape[1]:
         source = "y_true holds" if labels is None else "labels names"
@@ -127,6 +133,11 @@ def find_columns(y: NDArray[Any], columns: NDArray[Any], name: str) -> NDArray[n
         What the message calls ``y``.
     """
     column_of = {label: column for column, label in enumerate(columns.tolist())}
+    if len(column_of) < len(columns):
+        raise ValueError(
+            "labels must name each column by a class of its own, got "
+            f"{columns[:10].tolist()}."
+        )
     unknown = set(y.tolist()) - set(column_of)
     if unknown:
         raise ValueError(
@@ -168,10 +179,15 @@ class HitRates:
                 f"n_bins must be an integer of at least 1, got {n_bins!r}."
             )
         weights = np.ones(len(score)) if weights is None else np.asarray(weights, float)
-        if weights.shape != score.shape or not weights.any() or (weights < 0).any():
+        if weights.shape != score.shape:
             raise ValueError(
-                f"sample_weight must be of shape {score.shape}, without negative "
-                f"weights and not all 0; got shape {weights.shape}."
+                f"sample_weight has shape {weights.shape}, expected {score.shape}: one "
+                "weight a row."
+            )
+        if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any():
+            raise ValueError(
+                "sample_weight must be finite, not negative and not 0 for every row; "
+                f"got weights from {weights.min():.3g} to {weights.max():.3g}."
             )
         values, value_of = np.unique(score[weights > 0], return_inverse=True)
         hits, weights = hits[weights > 0], weights[weights > 0]
