@@ -51,7 +51,7 @@ def distillation_report(
     X_test : table of shape (n_test, n_features)
         Rows that neither teacher nor student learned from.
     y_test : array-like of shape (n_test,)
-        Their labels; some classes may be absent.
+        Their labels; rows without one are left out, and some classes may be absent.
     X : table of shape (n_rows, n_features), default=None
         What the distiller was fitted on. None leaves out the students to compare
         with.
@@ -88,7 +88,7 @@ def distillation_report(
     TypeError
         If ``distiller`` is no distiller.
     ValueError
-        If ``y_test`` holds a missing or unknown label, or X, y and ``fit_params``
+        If ``y_test`` holds no label or an unknown one, or X, y and ``fit_params``
         are not what the distiller was fitted on.
 
     See Also
@@ -123,11 +123,13 @@ def distillation_report(
     _check_arguments(distiller, X, y, n_repeats, fit_params)
     classes = distiller.classes_
     X_test = as_table(X_test)
-    has_label, labels = split_labels(y_test, n_rows=X_test.shape[0])
+    has_label, labels = split_labels(
+        y_test, distiller.unlabeled_label, n_rows=X_test.shape[0]
+    )
+    if not len(labels):
+        raise ValueError("y_test has no labeled row; pass some to measure accuracy on.")
     if not has_label.all():
-        raise ValueError(
-            f"y_test misses {np.sum(~has_label)} labels; pass labeled rows only."
-        )
+        X_test = take_rows(X_test, np.flatnonzero(has_label))
     codes = find_columns(labels, classes, "y_test")
 
     models = {} if distiller.teacher_ is None else {"teacher": distiller.teacher_}

@@ -347,6 +347,16 @@ def test_report_on_absent_classes(table, teacher):
         assert report[["accuracy", "log_loss"]].notna().all(axis=None)
 
 
+@pytest.mark.parametrize(("mark", "missing"), [(None, np.nan), (-1, -1)])
+def test_rows_without_a_label_are_not_measured(table, teacher, mark, missing):
+    X, y, pool = table
+    slam = quick(teacher, unlabeled_label=mark).fit(X, y, X_unlabeled=pool)
+    labeled = np.arange(len(y)) % 3 > 0
+    report = report_on(slam, X, np.where(labeled, y, missing))
+    expected = report_on(slam, X[labeled], y[labeled])
+    pd.testing.assert_frame_equal(report[QUALITY], expected[QUALITY])
+
+
 def test_labels_only_may_lack_a_class_that_the_teacher_knows(table):
     X, y, pool = table
     fitted = GaussianNB().fit(X[:60], y[:60])
@@ -417,7 +427,7 @@ def test_report_leaves_the_distiller_as_it_is(table, teacher):
     [
         ({"distiller": DummyClassifier()}, TypeError, "distiller must be"),
         ({"distiller": SLaMDistiller()}, NotFittedError, "SLaMDistiller"),
-        ({"y_test": [0, 1, None]}, ValueError, "y_test misses 1 labels"),
+        ({"y_test": [None] * 3}, ValueError, "y_test has no labeled row"),
         ({"y_test": [0, 1, 9]}, ValueError, r"y_test .* stands for: \[9\]"),
         ({"y_test": [0, 1]}, ValueError, "inconsistent"),
         ({"n_repeats": 0}, ValueError, "n_repeats"),
