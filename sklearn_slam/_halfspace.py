@@ -254,6 +254,9 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
     ) -> HalfspaceClassifier:
         """Take one pass over further rows of a stream, in the order given.
 
+        Parameters of the estimator are read at each call; all but `fit_intercept`
+        may change in mid-stream.
+
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
@@ -273,8 +276,9 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            When a parameter is out of its range, `classes` is missing in the
-            first call or has not two entries, or `y` holds another label.
+            When a parameter is out of its range, `fit_intercept` has changed,
+            `classes` is missing in the first call or has not two entries, or `y`
+            holds another label.
         """
         first = not hasattr(self, "_descent")
         self._check_parameters()
@@ -286,9 +290,14 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
                     "classes must be passed on the first call to partial_fit."
                 )
             self.classes_ = _two_classes(unique_labels(classes))
-            self.noise_rate_ = float(self.noise_rate)
             self._set_scale(lengths)
-            self._descent = self._new_descent([self.noise_rate_])
+            self._descent = self._new_descent([self.noise_rate])
+        elif bool(self._constant) != bool(self.fit_intercept):
+            raise ValueError(
+                f"fit_intercept was {bool(self._constant)} where this stream began, "
+                f"got {self.fit_intercept!r}: the radius of its rows depends on it. "
+                "Set it back, or start a new stream with a clone."
+            )
         elif classes is not None and not np.array_equal(
             self.classes_, unique_labels(classes)
         ):
@@ -297,6 +306,8 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
                 f"partial_fit, which was: {self.classes_!r}."
             )
         rows = self._lift(X, y, lengths)
+        self.noise_rate_ = float(self.noise_rate)
+        self._descent.adapt([self.noise_rate_], self.margin)
         for start in range(0, len(rows), self.batch_size):
             batch = slice(start, start + self.batch_size)
             self._descent.step(rows.take(batch))
@@ -486,13 +497,18 @@ class _MixedDescent:
     def __init__(
         self, n_features: int, noise_rates: Any, margin: float, constant: float
     ) -> None:
-        self.shrink = 1 - 2 * np.asarray(noise_rates, dtype=np.float64)
-        self.margin = margin
+        self.adapt(noise_rates, margin)
         self.constant = constant
         self.weights = np.zeros((n_features + 1, self.shrink.size))
         # Sum of the iterates: the average, but for a scale that does not matter.
         self.total = np.zeros_like(self.weights)
         self.squared_length = np.zeros(self.shrink.size)
+
+    def adapt(self, noise_rates: Any, margin: float) -> None:
+        # The regret bound holds for directions of any origin, so that these may
+        # change from one step to the next.
+        self.shrink = 1 - 2 * np.asarray(noise_rates, dtype=np.float64)
+        self.margin = margin
 
     def step(self, rows: _LiftedRows) -> None:
         scores = self._scores(self.weights, rows)

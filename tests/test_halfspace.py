@@ -319,6 +319,33 @@ def test_stream_continues_after_fit_and_fit_starts_anew():
     assert_array_equal(halfspace.fit(X, signs).coef_, fitted)
 
 
+def test_each_call_of_a_stream_reads_the_parameters():
+    X, signs = gaussian(300, np.random.default_rng(24))
+    stream = HalfspaceClassifier(noise_rate=0.1).partial_fit(X, signs, classes=[-1, 1])
+    # Of what came before, only the iterates and their steps are taken along.
+    descent = through_pickle(stream._descent)
+    descent.shrink, descent.margin = 1 - 2 * 0.4, 0.9
+    rows = stream._lift(X, signs, np.linalg.norm(X, axis=1))
+    for start in range(0, 300, 7):
+        descent.step(rows.take(slice(start, start + 7)))
+    stream.set_params(noise_rate=0.4, margin=0.9, batch_size=7).partial_fit(X, signs)
+    assert_allclose(stream._descent.total, descent.total)
+    assert stream.noise_rate_ == 0.4
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_no_stream_gains_or_loses_its_intercept(fit_intercept):
+    X, signs = gaussian(20, np.random.default_rng(25))
+    stream = HalfspaceClassifier(noise_rate=0.1, fit_intercept=fit_intercept)
+    stream.partial_fit(X, signs, classes=[-1, 1])
+    coef = stream.coef_
+    stream.set_params(fit_intercept=not fit_intercept)
+    with pytest.raises(ValueError, match=f"fit_intercept was {fit_intercept}.*clone"):
+        stream.partial_fit(X, signs)
+    assert_array_equal(stream.coef_, coef)
+    stream.fit(X, signs).partial_fit(X, signs)
+
+
 @pytest.mark.parametrize("params", [{}, {"noise_rate": 0.1, "iterate": "best"}])
 def test_no_stream_where_rows_are_held_out(params):
     assert not hasattr(HalfspaceClassifier(**params), "partial_fit")
