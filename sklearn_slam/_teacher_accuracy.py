@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
 from sklearn.isotonic import IsotonicRegression
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_slam._soft_labels import (
     calibrating_temperature,
     margins,
     true_class_rank,
 )
+from sklearn_slam._validation import check_proba, check_weights, is_real
 
 NORMALIZED_GAP = 0.02
 UNNORMALIZED_BOUND = 0.52
 
 
-class TeacherAccuracy:
+class TeacherAccuracy(BaseEstimator):
     """Estimates of how often a teacher is right, as functions of its margin.
 
     The margin is the teacher's largest minus its second-largest probability.
@@ -78,9 +82,57 @@ class TeacherAccuracy:
         top_k: Literal["auto"] | int = "auto",
         top_k_accuracy: float = 0.9,
     ) -> None:
+        # Kept apart: the methods that estimate have the parameters' names.
         self._alpha = alpha
         self._top_k = top_k
         self._top_k_accuracy = top_k_accuracy
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters by their names.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Makes no difference: no parameter is an estimator.
+
+        Returns
+        -------
+        params : dict of str to object
+            As given.
+        """
+        return {
+            "alpha": self._alpha,
+            "top_k": self._top_k,
+            "top_k_accuracy": self._top_k_accuracy,
+        }
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, which fit will check.
+
+        Parameters
+        ----------
+        **params : dict
+            By name.
+
+        Returns
+        -------
+        self : TeacherAccuracy
+            The object itself.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter.
+        """
+        valid = self.get_params()
+        if unknown := sorted(params.keys() - valid.keys()):
+            raise ValueError(
+                f"Invalid parameters {unknown} for TeacherAccuracy; valid ones are "
+                f"{list(valid)}."
+            )
+        for name, value in params.items():
+            setattr(self, f"_{name}", value)
+        return self
 
     def fit(
         self,
@@ -103,9 +155,24 @@ class TeacherAccuracy:
         -------
         self : TeacherAccuracy
             The fitted statistics.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range, or probabilities, classes and
+            weights do not fit together or are none.
         """
-        proba, y = np.asarray(proba), np.asarray(y, dtype=np.intp)
-        weights = None if sample_weight is None else np.asarray(sample_weight)
+        proba, y = np.asarray(proba), np.asarray(y)
+        fits = proba.ndim == 2 and y.shape == proba.shape[:1]
+        if not fits or not len(y) or proba.shape[1] < 2:
+            raise ValueError(
+                f"proba has shape {proba.shape}, y {y.shape}; expected (n_held_out, "
+                "n_classes) and (n_held_out,), with at least one row and two classes."
+            )
+        self._check_parameters(proba.shape[1])
+        proba = check_proba(proba, len(y), proba.shape[1], "proba")
+        y = _check_codes(y, proba.shape[1])
+        weights = check_weights(sample_weight, len(y), "sample_weight")
         self.proba_ = proba
         self.n_classes_ = proba.shape[1]
         self.margins_ = margins(proba)
@@ -116,8 +183,31 @@ class TeacherAccuracy:
         self._regressions: dict[int, IsotonicRegression] = {}
         return self
 
+    def _check_parameters(self, n_classes: int) -> None:
+        """Raise where a parameter is out of its range."""
+        alpha: Any = self._alpha
+        named = isinstance(alpha, str) and alpha == "isotonic"
+        if not (named or callable(alpha) or (is_real(alpha, 0, 1) and alpha > 0)):
+            raise ValueError(
+                "alpha must be 'isotonic', a number in (0, 1] or a function of the "
+                f"margin, got {alpha!r}."
+            )
+        top_k: Any = self._top_k
+        named = isinstance(top_k, str) and top_k == "auto"
+        whole = isinstance(top_k, numbers.Integral)
+        if not (named or (whole and 2 <= top_k <= n_classes)):
+            raise ValueError(
+                "top_k must be 'auto' or an integer from 2 to the number of classes, "
+                f"{n_classes}, got {top_k!r}."
+            )
+        if not is_real(self._top_k_accuracy, 0, 1) or self._top_k_accuracy == 0:
+            raise ValueError(
+                f"top_k_accuracy must lie in (0, 1], got {self._top_k_accuracy!r}."
+            )
+
     def _accuracy_among(self, k: int) -> IsotonicRegression:
         """Regress "the true class is among the k most likely" on the margin, once."""
+        check_is_fitted(self)
         if k not in self._regressions:
             regression = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
             hits = (self.ranks_ < k).astype(np.float64)
@@ -161,6 +251,7 @@ class TeacherAccuracy:
         ValueError
             If a callable ``alpha`` returns another shape or values outside (0, 1].
         """
+        check_is_fitted(self)
         margin = np.asarray(margin, dtype=np.float64)
         if self._alpha == "isotonic":
             return self.top_k_accuracy(margin, 1)
@@ -193,6 +284,7 @@ class TeacherAccuracy:
         k : ndarray of int, shape (n_rows,)
             From 2 to the number of classes.
         """
+        check_is_fitted(self)
         margin = np.asarray(margin, dtype=np.float64)
         if self._top_k != "auto":
             return np.full(margin.shape, int(self._top_k))
@@ -208,6 +300,21 @@ class TeacherAccuracy:
             if not len(open_rows):
                 break
         return k
+
+
+def _check_codes(y: NDArray[Any], n_classes: int) -> NDArray[np.intp]:
+    """Return indices of classes as integers, or raise."""
+    if y.dtype.kind not in "biu":
+        raise ValueError(
+            f"y must hold the index of each true class, got dtype {y.dtype}; "
+            "numpy.searchsorted(classes, labels) gives it."
+        )
+    if y.min() < 0 or y.max() >= n_classes:
+        raise ValueError(
+            f"y must hold indices of the {n_classes} columns of proba, from 0 to "
+            f"{n_classes - 1}; got {y.min()} to {y.max()}. Leave unlabeled rows out."
+        )
+    return y.astype(np.intp, copy=False)
 
 
 def consistent_mixing(

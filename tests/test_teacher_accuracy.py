@@ -5,6 +5,8 @@ import pickle
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 
 from sklearn_slam import TeacherAccuracy
 from sklearn_slam._soft_labels import (
@@ -135,6 +137,66 @@ def test_constants_and_functions_are_taken(proba):
     assert_array_equal(fixed.top_k([0.1, 0.9]), 3)
     own = TeacherAccuracy(alpha=lambda margin: 0.5 + margin / 2).fit(proba, y)
     assert_allclose(own.alpha([0.0, 1.0]), [0.5, 1.0])
+
+
+@pytest.mark.parametrize(
+    "params", [{}, {"alpha": 0.7, "top_k": 3}, {"alpha": np.sqrt, "top_k_accuracy": 1}]
+)
+def test_parameters_are_those_of_an_estimator(proba, params):
+    accuracy = TeacherAccuracy(**params)
+    assert accuracy.get_params() == {**TeacherAccuracy().get_params(), **params}
+    assert all(f"{name}=" in repr(accuracy) for name in params)
+    copy = clone(accuracy.fit(proba, drawn_from(proba)))
+    assert copy.get_params() == accuracy.get_params()
+    assert TeacherAccuracy().set_params(**params).get_params() == copy.get_params()
+    with pytest.raises(ValueError, match=r"\['beta'\] .*valid ones are \['alpha'"):
+        copy.set_params(beta=1)
+
+
+def test_nothing_is_estimated_before_fit():
+    accuracy = TeacherAccuracy(alpha=0.7, top_k=2)
+    for estimate in (accuracy.alpha, accuracy.top_k):
+        with pytest.raises(NotFittedError):
+            estimate([0.5])
+    with pytest.raises(NotFittedError):
+        accuracy.top_k_accuracy([0.5], 2)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"alpha": "x"}, "alpha must be .*got 'x'"),
+        ({"alpha": 0}, "alpha must be"),
+        ({"alpha": True}, "alpha must be"),
+        ({"top_k": 1}, "top_k must be .*got 1"),
+        ({"top_k": 3}, "number of classes, 2, got 3"),
+        ({"top_k_accuracy": 0}, "top_k_accuracy must"),
+    ],
+)
+def test_parameters_out_of_range_are_named(params, message):
+    with pytest.raises(ValueError, match=message):
+        TeacherAccuracy(**params).fit(np.eye(2), [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((np.eye(2), [-1, 0]), "got -1 to 0"),
+        ((np.eye(2), [0, 2]), "from 0 to 1; got 0 to 2"),
+        ((np.eye(2), [0.7, 1.9]), "dtype float64"),
+        ((np.eye(2), ["a", "b"]), "dtype <U1"),
+        (([[9, 1], [2, 8]], [0, 1]), "proba must sum to 1"),
+        (([[np.nan, 1], [0, 1]], [0, 1]), "proba contains NaN"),
+        (([0.5, 0.5], [0, 1]), r"proba has shape \(2,\)"),
+        (([[1.0], [1.0]], [0, 0]), "two classes"),
+        ((np.eye(2), [0]), r"y \(1,\)"),
+        ((np.empty((0, 2)), []), "at least one row"),
+        ((np.eye(2), [0, 1], [1, -1]), "sample_weight"),
+    ],
+)
+def test_held_out_rows_that_are_none_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        TeacherAccuracy().fit(*arguments)
 
 
 @pytest.mark.parametrize("normalize", [True, False])
