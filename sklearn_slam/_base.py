@@ -265,6 +265,10 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 task, of_teacher, teacher_accuracy, progress
             )
             knowledge = self._gather_knowledge(task, teacher, labels, accuracy)
+            # Tags of Pipelines and other meta-estimators deny missing values that
+            # their members take. A teacher that was given some, and did not object,
+            # takes them.
+            student._takes_nan = get_tags(self).input_tags.allow_nan or rows.has_nan
             self._train(student, task, knowledge, rng, progress)
 
             self.classes_ = classes
@@ -417,14 +421,13 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        # What is no estimator is refused by fit, which says more.
-        has_tags = hasattr(self.teacher, "__sklearn_tags__")
-        tags.input_tags.sparse = (
-            not has_tags or get_tags(self.teacher).input_tags.sparse
-        )
-        # A teacher that takes no missing values says so itself; Pipelines and other
-        # meta-estimators that do take them have no tag for it.
+        tags.input_tags.sparse = True
         tags.input_tags.allow_nan = allows_nan(self.student)
+        # What is no estimator is refused by fit, which says more.
+        if hasattr(self.teacher, "__sklearn_tags__"):
+            of_teacher = get_tags(self.teacher).input_tags
+            tags.input_tags.sparse = of_teacher.sparse
+            tags.input_tags.allow_nan &= of_teacher.allow_nan
         return tags
 
     # What subclasses say.

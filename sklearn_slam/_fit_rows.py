@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_slam._rows import Rows, take_rows
+from sklearn_slam._rows import Rows, container, take_rows
 from sklearn_slam._validation import (
     check_pool_matches,
     check_weights,
@@ -51,6 +51,17 @@ class FitRows:
     X_unlabeled: Any
     weights: NDArray[np.float64] | None
     pool_weights: NDArray[np.float64] | None
+
+    @property
+    def has_nan(self) -> bool:
+        """Whether an array among them misses values."""
+        tables = [self.X] if self.X_unlabeled is None else [self.X, self.X_unlabeled]
+        return any(
+            np.isnan(chunk).any()
+            for X in tables
+            if container(X) == "array" and X.dtype.kind == "f"
+            for chunk in Rows.of(X).chunks()
+        )
 
     @property
     def pool(self) -> Rows:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from sklearn_slam._losses import cross_entropy
 from sklearn_slam._progress import EpochProgress, Progress
-from sklearn_slam._rows import Rows, is_memory_mapped
+from sklearn_slam._rows import Rows, is_frame, is_memory_mapped
 from sklearn_slam._soft_labels import TEMPERATURE_BOUNDS
 from sklearn_slam._training import (
     PREDICT_ROWS,
@@ -312,6 +312,10 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         """Return the net's output as logits of shape (n_rows, n_classes)."""
         raise NotImplementedError
 
+    _takes_nan: bool | None = None
+    """Set by a distiller: whether arrays to predict may miss values. None leaves it to
+    the preprocessing, as frames do."""
+
     _returns_proba = False
     """Whether the module returns probabilities in the place of logits."""
 
@@ -324,11 +328,14 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
 
     def _validate(self, X: Any, *, reset: bool) -> Any:
         """Check a table's width, names and entries."""
+        allow_nan = self._allows_nan
+        if self._takes_nan is not None and not (reset or is_frame(X)):
+            allow_nan = self._takes_nan
         return validate_table(
             self,
             X,
             reset=reset,
-            allow_nan=self._allows_nan,
+            allow_nan=allow_nan,
             numeric=self.preprocessor is None,
         )
 

@@ -93,14 +93,15 @@ def test_teacher_accuracy_of_a_distiller(table, teacher):
 def test_teacher_accuracy_from_predictions_is_that_of_the_distiller(table):
     X, y, pool = table
     names = np.array(["a", "b", "c"])[y]
-    proba = GaussianNB().fit(pool[:60], np.arange(60) % 3).predict_proba(X)
+    guesser = GaussianNB().fit(pool[:60], np.arange(60) % 3)
+    proba = guesser.predict_proba(X)
     slam = quick(GaussianNB())
     slam.fit(
         X,
         names,
         X_unlabeled=pool,
         teacher_proba=proba,
-        teacher_proba_unlabeled=np.full((len(pool), 3), 1 / 3),
+        teacher_proba_unlabeled=guesser.predict_proba(pool),
     )
     fitted = TeacherAccuracyDisplay.from_estimator(slam)
     given = TeacherAccuracyDisplay.from_predictions(proba, names)

@@ -241,7 +241,7 @@ def test_a_loss_that_is_not_finite_stops_training(table, form):
         ),
         (skorch_net(), {"lr": 0.1}, ValueError, "beside a skorch student"),
         (MLPStudent(lr=0.2), {"lr": 0.1}, ValueError, "given twice"),
-        (MLPStudent(()), {}, ValueError, "hidden_layer_sizes must hold"),
+        (MLPStudent(()), {}, ValueError, "hidden_layer_sizes must be"),
         (MLPStudent(n_bins=-1), {}, ValueError, "n_bins must be an integer"),
         (MLPStudent(n_bins=2.5), {}, ValueError, "n_bins must be an integer"),
         (MLPStudent(dropout=1), {}, ValueError, "dropout must lie"),
