@@ -503,7 +503,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _find_classes(self, rows: FitRows, keeps_teacher: bool) -> NDArray[Any]:
         """Return the sorted classes of labels and, if it is fitted, teacher."""
         label_classes, counts = np.unique(rows.labels, return_counts=True)
-        warn_about_marks(label_classes, counts, self.unlabeled_label)
+        warn_about_marks(label_classes, counts)
         classes = label_classes
         if keeps_teacher:
             classes = union_of_classes(label_classes, self.teacher.classes_)

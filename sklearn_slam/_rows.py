@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -43,10 +44,16 @@ def is_missing(value: Any) -> bool:
 
 
 def is_numeric(column: Any) -> bool:
-    """Tell whether a column of a frame holds numbers or booleans, by its dtype."""
+    """Tell whether a column of a frame holds numbers or booleans.
+
+    By its dtype; of a column of objects, such as a database's decimals, by its values.
+    """
     kind = getattr(column.dtype, "kind", None)
     if kind is None:  # polars
         return bool(column.dtype.is_numeric()) or str(column.dtype) == "Boolean"
+    if column.dtype == object:
+        values = [value for value in column.to_list() if not is_missing(value)]
+        return bool(values) and all(isinstance(v, numbers.Number) for v in values)
     return kind in "biuf"
 
 

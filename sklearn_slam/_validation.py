@@ -102,19 +102,22 @@ def split_labels(
     return ~missing, labels
 
 
-def warn_about_marks(
-    classes: NDArray[Any], class_counts: NDArray[np.intp], unlabeled_label: Any
-) -> None:
+TEXT_MARKS = {"", " ", "-1", "?", "N/A", "NA", "NaN", "None", "nan", "null", "<NA>"}
+"""Text that more often stands for a missing label than for a class."""
+
+
+def warn_about_marks(classes: NDArray[Any], class_counts: NDArray[np.intp]) -> None:
     """Warn where a class looks like a mark for missing labels."""
-    if classes.dtype.kind in "OU" and "nan" in classes:
+    marks = [label for label in classes.tolist() if label in TEXT_MARKS]
+    if marks:
         warnings.warn(
-            "y contains the class 'nan', a string. Missing labels are marked by "
-            "None, NaN or pandas.NA; convert them before fit, or pass "
-            "unlabeled_label='nan'.",
+            f"y contains the class {marks[0]!r}, a string. Missing labels are marked "
+            "by None, NaN or pandas.NA; if it marks them, too, convert it before fit, "
+            f"or pass unlabeled_label={marks[0]!r}.",
             UserWarning,
             stacklevel=4,
         )
-    if unlabeled_label is None and classes.dtype.kind in "if" and -1 in classes:
+    if classes.dtype.kind in "if" and -1 in classes:
         others = classes[classes != -1]
         if len(others) >= 2 and (others >= 0).all():
             n_marked = int(class_counts[classes == -1][0])

@@ -1,6 +1,7 @@
 """The distiller as a scikit-learn classifier."""
 
 import pickle
+import re
 import warnings
 
 import numpy as np
@@ -633,8 +634,11 @@ def test_marks_in_labels_warn(table, teacher):
     with pytest.warns(UserWarning, match="unlabeled_label=-1"):
         slam = quick(teacher).fit(X, y - 1 + (y > 0), X_unlabeled=pool)
     assert -1 in slam.classes_
-    with pytest.warns(UserWarning, match="class 'nan'"):
-        quick(teacher).fit(X, np.where(y > 0, "nan", "b"), X_unlabeled=pool)
+    with pytest.warns(UserWarning, match="contains -1"):
+        quick(teacher, unlabeled_label="-1").fit(X, y - 1 + (y > 0), X_unlabeled=pool)
+    for mark in ("nan", "", "?"):
+        with pytest.warns(UserWarning, match=f"class '{re.escape(mark)}'"):
+            quick(teacher).fit(X, np.where(y > 0, mark, "b"), X_unlabeled=pool)
 
 
 def test_few_rows_of_a_class_are_said(table):
