@@ -121,7 +121,7 @@ class SLaMDistiller(BaseDistiller):
         the pool. Predicted classes stay the same.
     cv : int, splitter or iterable, default=5
         Folds for out-of-fold predictions of a teacher that arrives unfitted, and of
-        its peers.
+        its peers. An iterable of (train, test) counts labeled rows only, from 0 on.
     unlabeled_label : object, default=None
         A label that marks unlabeled rows, such as -1, beside missing values.
     max_epochs : int or "auto", default="auto"
@@ -134,14 +134,15 @@ class SLaMDistiller(BaseDistiller):
     weight_decay : float or "auto", default="auto"
         Weight decay of AdamW; "auto" is 0.01.
     early_stopping : bool or "auto", default="auto"
-        Whether to hold out a tenth of the pool and stop when the loss there no
-        longer falls; "auto" means from 500 pool rows on.
+        Whether to hold out a tenth of the pool and stop when the loss there (without
+        the variational term) no longer falls; "auto" means from 500 pool rows on.
     device : str, default=None
         Device of torch, such as "cuda"; None is the CPU.
     n_jobs : int, default=None
-        Folds of an unfitted teacher that are fitted at once.
+        Folds of an unfitted teacher, and trees of a peer, that are fitted at once.
     memory : str, joblib.Memory or None, default=None
-        Where the teacher's outputs are kept between fits.
+        Where the teacher's and the peers' labels, and a teacher fitted here, are kept
+        between fits.
     verbose : int, default=0
         1 shows progress bars over the teacher's folds and labels and over epochs,
         2 prints a line for each epoch. A skorch student that prints its own lines
