@@ -22,8 +22,8 @@ from sklearn_slam._baseline_losses import (
 from sklearn_slam._docs import document_shared
 from sklearn_slam._losses import cross_entropy
 from sklearn_slam._soft_labels import smoothed, temper
-from sklearn_slam._teacher import ensemble_spread
 from sklearn_slam._training import seeded
+from sklearn_slam._uncertainty import ensemble_spread
 from sklearn_slam._validation import check_integer, is_real
 
 

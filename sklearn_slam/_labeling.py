@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from sklearn_slam._fit_rows import FitRows, unwrap
+from sklearn_slam._folds import Folds, make_folds
 from sklearn_slam._progress import Progress
 from sklearn_slam._rows import Rows, is_frame
 from sklearn_slam._teacher import (
@@ -19,7 +20,6 @@ from sklearn_slam._teacher import (
     cross_fit,
     default_teacher,
     fit_teacher,
-    make_folds,
     predict_soft_labels,
     warn_if_memorized,
     warn_unless_weighted,
@@ -56,7 +56,7 @@ class Task:
     groups: Any
 
     @cached_property
-    def folds(self) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    def folds(self) -> Folds:
         """Folds of the labeled rows: when asked, since not every fit needs them.
 
         They are made once, since ``cv`` may be a generator.

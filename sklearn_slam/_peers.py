@@ -23,12 +23,11 @@ from sklearn.utils import check_random_state
 
 from sklearn_slam._encoding import TableEncoder
 from sklearn_slam._fit_rows import FitRows
-from sklearn_slam._losses import cross_entropy
+from sklearn_slam._folds import Folds, check_folds
 from sklearn_slam._progress import Progress
 from sklearn_slam._rows import CHUNK_ROWS, Rows
 from sklearn_slam._soft_labels import combined, combining_exponents
 from sklearn_slam._student import Lesson
-from sklearn_slam._teacher import check_folds
 from sklearn_slam._training import DenseRows, SparseRows
 from sklearn_slam._validation import align_proba
 from sklearn_slam.students import MLPStudent
@@ -91,7 +90,7 @@ def label_with_peers(
     rows: FitRows,
     codes: NDArray[np.intp],
     classes: NDArray[Any],
-    folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]],
+    folds: Folds,
     labeled_proba: NDArray[np.float32],
     pool_proba: NDArray[np.float32],
     device: str | None,
@@ -139,15 +138,7 @@ def label_with_peers(
     network = MLPStudent(
         **NETWORK, preprocessor=preprocessor, device=device, random_state=random_state
     )
-    lesson = Lesson(
-        labeled=Rows.of(rows.X_labeled),
-        pool=Rows(()),
-        y=codes,
-        loss=cross_entropy,
-        targets={"labels": torch.eye(len(classes))[torch.from_numpy(codes)]},
-        weights=None,
-        labeled_share=1.0,
-    )
+    lesson = Lesson.of_labels(Rows.of(rows.X_labeled), codes, len(classes))
     rng = check_random_state(random_state)
     network._prepare(replace(lesson, pool=rows.pool), classes, rng)
     if network._preprocessed_by_labels:
@@ -246,7 +237,7 @@ def _fit(
 def _cross_fit(
     kinds: list[Learns],
     block: Block,
-    folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]],
+    folds: Folds,
     codes: NDArray[np.intp],
     weights: NDArray[np.float64],
     of_teacher: NDArray[np.float32],

@@ -14,13 +14,17 @@ from torch import Tensor
 
 from sklearn_slam._base import BaseDistiller, Knowledge, Objective
 from sklearn_slam._baseline_losses import VariationalDistance
+from sklearn_slam._folds import fault_of_folds
 from sklearn_slam._labeling import Task
 from sklearn_slam._losses import ClosedForm, Differentiated, mixing_gradient
 from sklearn_slam._peers import label_with_peers
 from sklearn_slam._progress import Progress
 from sklearn_slam._soft_labels import margins, smoothed, top_k_mask
-from sklearn_slam._teacher import fault_of_folds
-from sklearn_slam._teacher_accuracy import TeacherAccuracy, consistent_mixing
+from sklearn_slam._teacher_accuracy import (
+    TeacherAccuracy,
+    check_sources,
+    consistent_mixing,
+)
 from sklearn_slam._validation import is_real
 from sklearn_slam.students import as_student
 
@@ -289,20 +293,10 @@ class SLaMDistiller(BaseDistiller):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        alpha: Any = self.alpha
-        named = isinstance(alpha, str) and alpha == "isotonic"
-        if not (named or callable(alpha) or (is_real(alpha, 0, 1) and alpha > 0)):
-            raise ValueError(
-                "alpha must be 'isotonic', a number in (0, 1] or a function of the "
-                f"margin, got {alpha!r}."
-            )
+        check_sources(self.alpha, self.top_k, self.top_k_accuracy)
         if self.alpha_min != "auto" and not is_real(self.alpha_min, 0, 1):
             raise ValueError(
                 f"alpha_min must be 'auto' or lie in [0, 1], got {self.alpha_min!r}."
-            )
-        if not is_real(self.top_k_accuracy, 0, 1) or self.top_k_accuracy == 0:
-            raise ValueError(
-                f"top_k_accuracy must lie in (0, 1], got {self.top_k_accuracy!r}."
             )
         if not isinstance(self.normalize, bool | np.bool_):
             raise ValueError(
@@ -318,19 +312,9 @@ class SLaMDistiller(BaseDistiller):
             raise ValueError(
                 f"peers must be 'auto', True or False, got {self.peers!r}."
             )
-        if isinstance(self.top_k, str) and self.top_k == "auto":
-            return
-        if not isinstance(self.top_k, numbers.Integral) or self.top_k < 2:
-            raise ValueError(
-                "top_k must be 'auto' or an integer of at least 2 (1 would mean that "
-                f"the teacher is always right: alpha=1), got {self.top_k!r}."
-            )
 
     def _make_accuracy(self, classes: NDArray[Any]) -> TeacherAccuracy:
-        if self.top_k != "auto" and self.top_k > len(classes):
-            raise ValueError(
-                f"top_k={self.top_k} exceeds the number of classes, {len(classes)}."
-            )
+        check_sources(self.alpha, self.top_k, self.top_k_accuracy, len(classes))
         return TeacherAccuracy(
             alpha=self.alpha, top_k=self.top_k, top_k_accuracy=self.top_k_accuracy
         )

@@ -99,6 +99,25 @@ class Lesson:
     labeled_share: float
     refresh: Refresh | None = None
 
+    @classmethod
+    def of_labels(
+        cls,
+        labeled: Rows,
+        y: NDArray[np.intp],
+        n_classes: int,
+        weights: NDArray[np.float64] | None = None,
+    ) -> Lesson:
+        """Return what is to be learned from labels alone."""
+        return cls(
+            labeled=labeled,
+            pool=Rows(()),
+            y=y,
+            loss=cross_entropy,
+            targets={"labels": torch.eye(n_classes)[torch.from_numpy(y)]},
+            weights=weights,
+            labeled_share=1.0,
+        )
+
 
 @dataclass(frozen=True)
 class Split:
@@ -195,16 +214,9 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             )
         classes = np.unique(labels)
         check_two_classes(classes)
+        weights = check_weights(sample_weight, X.shape[0], "sample_weight")
         codes = encode(labels, classes)
-        lesson = Lesson(
-            labeled=Rows.of(X),
-            pool=Rows(()),
-            y=codes,
-            loss=cross_entropy,
-            targets={"labels": torch.eye(len(classes))[torch.from_numpy(codes)]},
-            weights=check_weights(sample_weight, X.shape[0], "sample_weight"),
-            labeled_share=1.0,
-        )
+        lesson = Lesson.of_labels(Rows.of(X), codes, len(classes), weights)
         return self._fit_lesson(lesson, classes, Progress())
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numbers
 import warnings
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,10 +13,7 @@ from scipy.stats import mannwhitneyu
 from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.ensemble import (
-    BaggingClassifier,
-    ExtraTreesClassifier,
     HistGradientBoostingClassifier,
-    RandomForestClassifier,
     StackingClassifier,
     VotingClassifier,
 )
@@ -28,30 +23,19 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
     RandomizedSearchCV,
-    StratifiedKFold,
-    check_cv,
 )
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
-from sklearn.utils import check_array
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from sklearn_slam._encoding import OrdinalColumns
+from sklearn_slam._folds import Folds, check_folds
 from sklearn_slam._progress import Progress
 from sklearn_slam._rows import Rows, container, is_frame, is_numeric, take_rows
 from sklearn_slam._soft_labels import margins
 from sklearn_slam._validation import align_proba, check_proba
-
-AVERAGES = (
-    BaggingClassifier,
-    ExtraTreesClassifier,
-    RandomForestClassifier,
-    VotingClassifier,
-)
-"""Ensembles that are the mean of their members, which therefore tell how unsure they
-are. In boosting and stacking, members stand for parts of the answer."""
 
 MEMORIZED_AUC, SURELY_MEMORIZED_AUC, MEMORIZED_P = 0.55, 0.75, 3e-5
 """Probability that a labeled row's margin exceeds a pool row's beyond which the teacher
@@ -300,75 +284,6 @@ def predict_soft_labels(
     return memory.cache(_predict, ignore=["progress"])(teacher, rows, classes, progress)
 
 
-def ensemble_spread(
-    teacher: Any, rows: Rows, n_classes: int, n_passes: int
-) -> NDArray[np.float32] | None:
-    """Return how far an ensemble's members, or dropout passes, lie apart.
-
-    Parameters
-    ----------
-    teacher : fitted classifier, or None
-    rows : Rows
-    n_classes : int
-    n_passes : int
-        Passes of a student of this package that has dropout; torch's random state
-        decides them.
-
-    Returns
-    -------
-    spread : ndarray of float32, shape (n_rows, n_classes), or None
-        Standard deviation of each probability; None where the teacher is no average
-        of members that predict each class, and has no dropout.
-    """
-    model, steps = teacher, []
-    while isinstance(model, Pipeline | FrozenEstimator):
-        if isinstance(model, Pipeline):
-            steps += [model[:-1]] if len(model) > 1 else []
-            model = model[-1]
-        else:
-            model = model.estimator
-    members = _members(model, n_classes, n_passes)
-    if not members:
-        return None
-    spread = np.empty((len(rows), n_classes), dtype=np.float32)
-    start = 0
-    for chunk in rows.chunks():
-        for step in steps:
-            chunk = step.transform(chunk)
-        stop = start + chunk.shape[0]
-        spread[start:stop] = np.std([member(chunk) for member in members], axis=0)
-        start = stop
-    return spread
-
-
-def _members(
-    model: Any, n_classes: int, n_passes: int
-) -> list[Callable[[Any], NDArray[Any]]]:
-    """Return what an ensemble's members predict, as functions of a table."""
-    if len(getattr(model, "classes_", ())) != n_classes:
-        return []
-    if getattr(model, "_dropout", None):
-        return [model._predict_with_dropout] * n_passes
-    members = model.estimators_ if isinstance(model, AVERAGES) else []
-    if len(members) < 2 or not all(
-        len(member.classes_) == n_classes and hasattr(member, "predict_proba")
-        for member in members
-    ):
-        return []
-    features = getattr(model, "estimators_features_", [None] * len(members))
-
-    def ask(member: Any, columns: Any, table: Any) -> NDArray[Any]:
-        # Forests and bagging hand their members arrays, a vote the table itself.
-        if is_frame(table) and not hasattr(member, "feature_names_in_"):
-            table = check_array(table, dtype=None, ensure_all_finite=False)
-        return member.predict_proba(table if columns is None else table[:, columns])
-
-    return [
-        partial(ask, member, columns)
-        for member, columns in zip(members, features, strict=True)
-    ]
-
-
 def fit_teacher(
     teacher: Any, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None
 ) -> Any:
@@ -424,7 +339,7 @@ def cross_fit(
     teacher: Any,
     X: Any,
     y: NDArray[Any],
-    folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]],
+    folds: Folds,
     classes: NDArray[Any],
     sample_weight: NDArray[Any] | None,
     n_jobs: int | None,
@@ -475,87 +390,6 @@ def cross_fit(
             times[test] += 1
             part.end()
     return np.divide(total, times[:, None], dtype=np.float32)
-
-
-def fault_of_folds(
-    folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]], y: NDArray[Any]
-) -> str | None:
-    """Say why folds cannot serve for out-of-fold predictions; None where they can."""
-    tested = np.zeros(len(y), dtype=bool)
-    for train, test in folds:
-        tested[test] = True
-        if len(np.unique(y[train])) < 2:
-            return (
-                "A fold of cv has one class only among its training rows; label more "
-                "rows, use fewer folds, or pass a fitted teacher (and peers=False)."
-            )
-    if not tested.all():
-        return (
-            f"cv leaves {int((~tested).sum())} labeled rows out of every test part; "
-            "each must be predicted by a model that did not learn from it. Use a cv "
-            "that tests on every row, or pass a fitted teacher (and peers=False)."
-        )
-    return None
-
-
-def check_folds(
-    folds: list[tuple[NDArray[np.intp], NDArray[np.intp]]], y: NDArray[Any]
-) -> None:
-    """Raise where folds cannot serve for out-of-fold predictions."""
-    fault = fault_of_folds(folds, y)
-    if fault is not None:
-        raise ValueError(fault)
-
-
-def make_folds(
-    cv: Any, X: Any, y: NDArray[Any], groups: Any, random_state: int
-) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Return the folds for out-of-fold predictions on labeled rows.
-
-    An integer means stratified and shuffled folds, fewer (with a warning) where
-    no class has a row for each.
-    """
-    if cv is None or isinstance(cv, numbers.Integral):
-        n_folds = 5 if cv is None else int(cv)
-        if n_folds < 2:
-            raise ValueError(f"cv must be at least 2, got {cv}.")
-        most = int(np.unique(y, return_counts=True)[1].max())
-        if most < 2:
-            raise ValueError(
-                "Every class has one labeled row only (n_samples = "
-                f"{len(y)}), so that none can be held out. Pass a fitted teacher, or "
-                "label at least two rows of a class."
-            )
-        if most < n_folds:
-            warnings.warn(
-                f"cv={n_folds} folds were asked for, but no class has more than "
-                f"{most} labeled rows; {most} folds are used.",
-                UserWarning,
-                stacklevel=6,
-            )
-        cv = StratifiedKFold(
-            min(n_folds, most), shuffle=True, random_state=random_state
-        )
-    with warnings.catch_warnings():
-        # Probabilities are aligned where a fold lacks a class.
-        warnings.filterwarnings("ignore", "The least populated class")
-        folds = [
-            (_positions(train), _positions(test))
-            for train, test in check_cv(cv, y, classifier=True).split(X, y, groups)
-        ]
-    last = max((rows.max() for fold in folds for rows in fold if len(rows)), default=0)
-    if last >= len(y):
-        raise ValueError(
-            f"cv names row {last}, but there are {len(y)} labeled rows. Folds that are "
-            "given count labeled rows only, from 0 on."
-        )
-    return folds
-
-
-def _positions(rows: Any) -> NDArray[np.intp]:
-    """Return rows of a fold by position; a user's folds may be boolean masks."""
-    rows = np.asarray(rows)
-    return np.flatnonzero(rows) if rows.dtype == bool else rows
 
 
 def warn_if_memorized(

@@ -169,7 +169,7 @@ class TeacherAccuracy(BaseEstimator):
                 f"proba has shape {proba.shape}, y {y.shape}; expected (n_held_out, "
                 "n_classes) and (n_held_out,), with at least one row and two classes."
             )
-        self._check_parameters(proba.shape[1])
+        check_sources(self._alpha, self._top_k, self._top_k_accuracy, proba.shape[1])
         proba = check_proba(proba, len(y), proba.shape[1], "proba")
         y = _check_codes(y, proba.shape[1])
         weights = check_weights(sample_weight, len(y), "sample_weight")
@@ -182,28 +182,6 @@ class TeacherAccuracy(BaseEstimator):
         self.temperature_ = calibrating_temperature(proba, y, weights)
         self._regressions: dict[int, IsotonicRegression] = {}
         return self
-
-    def _check_parameters(self, n_classes: int) -> None:
-        """Raise where a parameter is out of its range."""
-        alpha: Any = self._alpha
-        named = isinstance(alpha, str) and alpha == "isotonic"
-        if not (named or callable(alpha) or (is_real(alpha, 0, 1) and alpha > 0)):
-            raise ValueError(
-                "alpha must be 'isotonic', a number in (0, 1] or a function of the "
-                f"margin, got {alpha!r}."
-            )
-        top_k: Any = self._top_k
-        named = isinstance(top_k, str) and top_k == "auto"
-        whole = isinstance(top_k, numbers.Integral)
-        if not (named or (whole and 2 <= top_k <= n_classes)):
-            raise ValueError(
-                "top_k must be 'auto' or an integer from 2 to the number of classes, "
-                f"{n_classes}, got {top_k!r}."
-            )
-        if not is_real(self._top_k_accuracy, 0, 1) or self._top_k_accuracy == 0:
-            raise ValueError(
-                f"top_k_accuracy must lie in (0, 1], got {self._top_k_accuracy!r}."
-            )
 
     def _accuracy_among(self, k: int) -> IsotonicRegression:
         """Regress "the true class is among the k most likely" on the margin, once."""
@@ -300,6 +278,28 @@ class TeacherAccuracy(BaseEstimator):
             if not len(open_rows):
                 break
         return k
+
+
+def check_sources(
+    alpha: Any, top_k: Any, top_k_accuracy: Any, n_classes: float = np.inf
+) -> None:
+    """Raise where a source of alpha or k is none, or out of its range."""
+    named = isinstance(alpha, str) and alpha == "isotonic"
+    if not (named or callable(alpha) or (is_real(alpha, 0, 1) and alpha > 0)):
+        raise ValueError(
+            "alpha must be 'isotonic', a number in (0, 1] or a function of the "
+            f"margin, got {alpha!r}."
+        )
+    named = isinstance(top_k, str) and top_k == "auto"
+    if not (named or (isinstance(top_k, numbers.Integral) and int(top_k) >= 2)):
+        raise ValueError(
+            "top_k must be 'auto' or an integer of at least 2 (1 would mean that "
+            f"the teacher is always right: alpha=1), got {top_k!r}."
+        )
+    if not named and top_k > n_classes:
+        raise ValueError(f"top_k={top_k} exceeds the number of classes, {n_classes}.")
+    if not is_real(top_k_accuracy, 0, 1) or top_k_accuracy == 0:
+        raise ValueError(f"top_k_accuracy must lie in (0, 1], got {top_k_accuracy!r}.")
 
 
 def _check_codes(y: NDArray[Any], n_classes: int) -> NDArray[np.intp]:

@@ -12,6 +12,7 @@ PACKAGE = Path(sklearn_slam.__file__).parent
 FLOORS = {
     0: {
         "_docs",
+        "_folds",
         "_halfspace",
         "_losses",
         "_modules",
@@ -21,7 +22,7 @@ FLOORS = {
         "metrics",
     },
     1: {"_baseline_losses", "_training", "_encoding", "_soft_labels", "_validation"},
-    2: {"_student", "_teacher", "_teacher_accuracy", "model_selection"},
+    2: {"_student", "_teacher", "_teacher_accuracy", "_uncertainty", "model_selection"},
     3: {"students", "_fit_rows"},
     4: {"_labeling", "_peers"},
     5: {"_base"},

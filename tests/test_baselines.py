@@ -42,7 +42,7 @@ from sklearn_slam._baseline_losses import (
 from sklearn_slam._composed import Weighted
 from sklearn_slam._losses import ClosedForm, cross_entropy
 from sklearn_slam._rows import Rows
-from sklearn_slam._teacher import ensemble_spread
+from sklearn_slam._uncertainty import ensemble_spread
 
 FAMILY = [
     PlainDistiller,

@@ -169,7 +169,7 @@ def test_nothing_is_estimated_before_fit():
         ({"alpha": 0}, "alpha must be"),
         ({"alpha": True}, "alpha must be"),
         ({"top_k": 1}, "top_k must be .*got 1"),
-        ({"top_k": 3}, "number of classes, 2, got 3"),
+        ({"top_k": 3}, "exceeds the number of classes, 2"),
         ({"top_k_accuracy": 0}, "top_k_accuracy must"),
     ],
 )

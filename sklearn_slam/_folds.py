@@ -1,0 +1,91 @@
+"""Folds of the labeled rows, for predictions of rows that are new to a model."""
+
+from __future__ import annotations
+
+import numbers
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedKFold, check_cv
+
+Folds = list[tuple[NDArray[np.intp], NDArray[np.intp]]]
+"""Positions of the rows to learn from, and of those to predict."""
+
+
+def fault_of_folds(folds: Folds, y: NDArray[Any]) -> str | None:
+    """Say why folds cannot serve for out-of-fold predictions; None where they can."""
+    tested = np.zeros(len(y), dtype=bool)
+    for train, test in folds:
+        tested[test] = True
+        if len(np.unique(y[train])) < 2:
+            return (
+                "A fold of cv has one class only among its training rows; label more "
+                "rows, use fewer folds, or pass a fitted teacher (and peers=False)."
+            )
+    if not tested.all():
+        return (
+            f"cv leaves {int((~tested).sum())} labeled rows out of every test part; "
+            "each must be predicted by a model that did not learn from it. Use a cv "
+            "that tests on every row, or pass a fitted teacher (and peers=False)."
+        )
+    return None
+
+
+def check_folds(folds: Folds, y: NDArray[Any]) -> None:
+    """Raise where folds cannot serve for out-of-fold predictions."""
+    fault = fault_of_folds(folds, y)
+    if fault is not None:
+        raise ValueError(fault)
+
+
+def make_folds(
+    cv: Any, X: Any, y: NDArray[Any], groups: Any, random_state: int
+) -> Folds:
+    """Return the folds for out-of-fold predictions on labeled rows.
+
+    An integer means stratified and shuffled folds, fewer (with a warning) where
+    no class has a row for each.
+    """
+    if cv is None or isinstance(cv, numbers.Integral):
+        n_folds = 5 if cv is None else int(cv)
+        if n_folds < 2:
+            raise ValueError(f"cv must be at least 2, got {cv}.")
+        most = int(np.unique(y, return_counts=True)[1].max())
+        if most < 2:
+            raise ValueError(
+                "Every class has one labeled row only (n_samples = "
+                f"{len(y)}), so that none can be held out. Pass a fitted teacher, or "
+                "label at least two rows of a class."
+            )
+        if most < n_folds:
+            warnings.warn(
+                f"cv={n_folds} folds were asked for, but no class has more than "
+                f"{most} labeled rows; {most} folds are used.",
+                UserWarning,
+                stacklevel=6,
+            )
+        cv = StratifiedKFold(
+            min(n_folds, most), shuffle=True, random_state=random_state
+        )
+    with warnings.catch_warnings():
+        # Probabilities are aligned where a fold lacks a class.
+        warnings.filterwarnings("ignore", "The least populated class")
+        folds = [
+            (_positions(train), _positions(test))
+            for train, test in check_cv(cv, y, classifier=True).split(X, y, groups)
+        ]
+    last = max((rows.max() for fold in folds for rows in fold if len(rows)), default=0)
+    if last >= len(y):
+        raise ValueError(
+            f"cv names row {last}, but there are {len(y)} labeled rows. Folds that are "
+            "given count labeled rows only, from 0 on."
+        )
+    return folds
+
+
+def _positions(rows: Any) -> NDArray[np.intp]:
+    """Return rows of a fold by position; a user's folds may be boolean masks."""
+    rows = np.asarray(rows)
+    return np.flatnonzero(rows) if rows.dtype == bool else rows

@@ -1,0 +1,99 @@
+"""How unsure a teacher is, where it shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import (
+    BaggingClassifier,
+    ExtraTreesClassifier,
+    RandomForestClassifier,
+    VotingClassifier,
+)
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_array
+
+from sklearn_slam._rows import Rows, is_frame
+
+AVERAGES = (
+    BaggingClassifier,
+    ExtraTreesClassifier,
+    RandomForestClassifier,
+    VotingClassifier,
+)
+"""Ensembles that are the mean of their members, which therefore tell how unsure they
+are. In boosting and stacking, members stand for parts of the answer."""
+
+
+def ensemble_spread(
+    teacher: Any, rows: Rows, n_classes: int, n_passes: int
+) -> NDArray[np.float32] | None:
+    """Return how far an ensemble's members, or dropout passes, lie apart.
+
+    Parameters
+    ----------
+    teacher : fitted classifier, or None
+    rows : Rows
+    n_classes : int
+    n_passes : int
+        Passes of a student of this package that has dropout; torch's random state
+        decides them.
+
+    Returns
+    -------
+    spread : ndarray of float32, shape (n_rows, n_classes), or None
+        Standard deviation of each probability; None where the teacher is no average
+        of members that predict each class, and has no dropout.
+    """
+    model, steps = teacher, []
+    while isinstance(model, Pipeline | FrozenEstimator):
+        if isinstance(model, Pipeline):
+            steps += [model[:-1]] if len(model) > 1 else []
+            model = model[-1]
+        else:
+            model = model.estimator
+    members = _members(model, n_classes, n_passes)
+    if not members:
+        return None
+    spread = np.empty((len(rows), n_classes), dtype=np.float32)
+    start = 0
+    for chunk in rows.chunks():
+        for step in steps:
+            chunk = step.transform(chunk)
+        stop = start + chunk.shape[0]
+        spread[start:stop] = np.std([member(chunk) for member in members], axis=0)
+        start = stop
+    return spread
+
+
+def _members(
+    model: Any, n_classes: int, n_passes: int
+) -> list[Callable[[Any], NDArray[Any]]]:
+    """Return what an ensemble's members predict, as functions of a table."""
+    if len(getattr(model, "classes_", ())) != n_classes:
+        return []
+    if getattr(model, "_dropout", None):
+        return [model._predict_with_dropout] * n_passes
+    members = model.estimators_ if isinstance(model, AVERAGES) else []
+    if len(members) < 2 or not all(
+        len(member.classes_) == n_classes and hasattr(member, "predict_proba")
+        for member in members
+    ):
+        return []
+    features = getattr(model, "estimators_features_", [None] * len(members))
+
+    def ask(member: Any, columns: Any, table: Any) -> NDArray[Any]:
+        # Forests and bagging hand their members arrays, a vote the table itself.
+        if is_frame(table) and not hasattr(member, "feature_names_in_"):
+            table = check_array(table, dtype=None, ensure_all_finite=False)
+        return member.predict_proba(table if columns is None else table[:, columns])
+
+    return [
+        partial(ask, member, columns)
+        for member, columns in zip(members, features, strict=True)
+    ]
