@@ -209,7 +209,9 @@ def test_default_teacher_takes_routed_weights(table, kind):
     X, y, _ = table
     X, weights = kind(X), (y < 2).astype(float)
     with config_context(enable_metadata_routing=True):
-        fitted = fit_teacher(default_teacher(X, 0), X, y, weights)
+        teacher = default_teacher(X, 0)
+        teacher[-1].set_params(max_iter=20)
+        fitted = fit_teacher(teacher, X, y, weights)
     assert set(fitted.predict(X)) == {0, 1}
 
 
@@ -220,6 +222,9 @@ def test_weights_that_do_not_reach_the_teacher_warn(table):
         with pytest.warns(UserWarning, match="does not reach the teacher") as caught:
             quick(teacher).fit(X, y, X_unlabeled=pool, sample_weight=np.ones(len(y)))
         assert {warning.filename for warning in caught} == {__file__}
+
+
+BOOSTING = "histgradientboostingclassifier"
 
 
 @pytest.mark.parametrize(
@@ -236,7 +241,8 @@ def test_weights_that_do_not_reach_the_teacher_warn(table):
 )
 def test_default_teacher_reads_any_frame(frame):
     y = np.arange(90) % 2 == 0
-    teacher = default_teacher(frame, 0).fit(frame, y)
+    teacher = default_teacher(frame, 0).set_params(**{f"{BOOSTING}__max_iter": 5})
+    teacher.fit(frame, y)
     assert_allclose(teacher.predict_proba(frame).sum(axis=1), 1)
 
 
@@ -344,7 +350,7 @@ def test_a_fitted_teacher_is_not_cloned(table):
 @pytest.mark.parametrize(
     "teacher",
     [
-        HistGradientBoostingClassifier(random_state=0),
+        HistGradientBoostingClassifier(max_iter=20, learning_rate=0.3, random_state=0),
         RandomForestClassifier(100, random_state=0),
         StackingClassifier(
             [("a", RandomForestClassifier(20, random_state=0)), ("b", GaussianNB())]
