@@ -497,7 +497,7 @@ class UPSDistiller(BaseDistiller):
                 "predict probabilities, and has no dropout. Its confidence alone "
                 "selects rows.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
             spread = np.zeros_like(proba)
         top = proba.argmax(axis=1)[:, None]

@@ -300,8 +300,9 @@ def test_ups_takes_uncertainty_from_members(table):
         # The standard deviation of numbers in [0, 1].
         assert 0 < spread.max() <= 0.5
     assert ensemble_spread(GaussianNB().fit(X, y), Rows.of(pool), 3, 2) is None
-    with pytest.warns(UserWarning, match="shows no uncertainty"):
+    with pytest.warns(UserWarning, match="shows no uncertainty") as caught:
         fitted(UPSDistiller, table)
+    assert {warning.filename for warning in caught} == {__file__}
 
 
 def test_ups_takes_uncertainty_from_dropout(table):
