@@ -1,4 +1,4 @@
-"""Tables in, one float32 matrix out: what the default student sees of a row.
+"""Tables in, one matrix out: what the default student and teacher see of a row.
 
 Statistics are taken once, at fit; ``transform`` is array code without per-call
 validation: for one row at a time, that costs more than the network.
@@ -204,6 +204,12 @@ class OrdinalColumns(TransformerMixin, BaseEstimator):
     Missing and rare categories are NaN, as are those that were not seen at fit. A
     column of numbers without a value is left out: boosting fails on it.
 
+    Parameters
+    ----------
+    categorical : list of str
+        Names of the columns of categories; told, since some rows may show of a column
+        of objects numbers only, or nothing.
+
     Attributes
     ----------
     codes_ : dict of column to dict of category to int
@@ -212,15 +218,17 @@ class OrdinalColumns(TransformerMixin, BaseEstimator):
         Names, or positions in arrays, of the numbers.
     """
 
+    def __init__(self, categorical: list[Any]) -> None:
+        self.categorical = categorical
+
     def fit(self, X: Any, y: Any = None) -> OrdinalColumns:
         """Find the categories, and the columns of numbers."""
-        self.codes_: dict[Any, dict[Any, int]] = {}
-        numbers = list(range(X.shape[1]))
-        if is_frame(X):
-            numbers = [name for name in X.columns if is_numeric(X[name])]
-            for name in X.columns:
-                if name not in numbers:
-                    self.codes_[name] = _frequent_categories(X[name], MAX_BOOSTED)
+        self.codes_: dict[Any, dict[Any, int]] = {
+            name: _frequent_categories(X[name], MAX_BOOSTED)
+            for name in self.categorical
+        }
+        names = list(X.columns) if is_frame(X) else range(X.shape[1])
+        numbers = [name for name in names if name not in self.codes_]
         filled = ~np.isnan(_numbers(X, numbers)).all(axis=0)
         self.filled_ = [numbers[place] for place in np.flatnonzero(filled)]
         return self

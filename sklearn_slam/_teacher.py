@@ -212,12 +212,11 @@ def default_teacher(X: Any, random_state: int) -> Any:
         encoder: Any = MaxAbsScaler().set_output(transform="default")
         model: Any = LogisticRegression(max_iter=1000)
     else:
-        encoder = OrdinalColumns()
-        n_categorical = (
-            sum(not is_numeric(X[name]) for name in X.columns) if is_frame(X) else 0
-        )
+        names = X.columns if is_frame(X) else ()
+        categorical = [name for name in names if not is_numeric(X[name])]
+        encoder = OrdinalColumns(categorical)
         model = HistGradientBoostingClassifier(
-            categorical_features=list(range(n_categorical)) or None,
+            categorical_features=list(range(len(categorical))) or None,
             random_state=random_state,
         )
     if get_config()["enable_metadata_routing"]:

@@ -1,6 +1,7 @@
 """Teachers from elsewhere, and how folds reach them."""
 
 import warnings
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -244,6 +245,19 @@ def test_default_teacher_reads_any_frame(frame):
     teacher = default_teacher(frame, 0).set_params(**{f"{BOOSTING}__max_iter": 5})
     teacher.fit(frame, y)
     assert_allclose(teacher.predict_proba(frame).sum(axis=1), 1)
+
+
+def test_default_teacher_keeps_the_kinds_of_columns_in_folds():
+    """Some rows show of a column of objects numbers only, or nothing."""
+    mixed = pd.Series([1, 2] * 30 + ["u", 500] * 15, dtype=object)
+    late = pd.Series([None] * 60 + [Decimal("0.5"), Decimal("2")] * 15, dtype=object)
+    frame = pd.DataFrame({"mixed": mixed, "late": late, "n": np.arange(90.0) - 45})
+    y = np.arange(90) % 2 == 0
+    teacher = default_teacher(frame, 0).set_params(**{f"{BOOSTING}__max_iter": 5})
+    assert teacher.fit(frame[:60], y[:60]).predict(frame).shape == (90,)
+    assert list(teacher[0].codes_) == ["mixed"]
+    assert teacher[0].filled_ == ["n"]
+    assert teacher.fit(frame, y)[0].filled_ == ["late", "n"]
 
 
 def test_what_the_teacher_takes_may_be_missing(table):
