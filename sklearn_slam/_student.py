@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils import assert_all_finite, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 from torch import Tensor, nn
@@ -380,19 +380,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
 
     def _read(self, table: Any) -> Any:
         """Return a raw table as the network sees it, float32, dense or CSR."""
-        table = self._preprocess(table)
-        # What float32 does not hold, or a preprocessor left missing, is refused: no
-        # need for numpy to announce it.
-        with np.errstate(over="ignore", invalid="ignore"):
-            encoded = self._encode(table)
-            assert_all_finite(
-                encoded,
-                estimator_name=type(self).__name__,
-                input_name="X"
-                if self.preprocessor is None
-                else "X after preprocessing",
-            )
-        return encoded
+        return self._encode(self._preprocess(table))
 
     def _encode_rows(self, rows: Rows) -> BatchSource:
         """Encode rows once, or a batch at a time where they lie in a mapped file."""

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 import torch
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
+from sklearn.utils import assert_all_finite
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, PrintLog
 from skorch.helper import predefined_split
@@ -413,7 +414,7 @@ class TorchStudent(ModuleStudent):
         self.random_state = random_state
 
     def _encode(self, table: Any) -> Any:
-        return as_float32(table)
+        return as_float32(self, table)
 
     def _make_module(self, source: BatchSource) -> nn.Module:
         if isinstance(self.module, nn.Module):
@@ -499,7 +500,7 @@ class SkorchStudent(BaseStudent):
         self.random_state = random_state
 
     def _encode(self, table: Any) -> Any:
-        return as_float32(table)
+        return as_float32(self, table)
 
     def _make_net(self, source: BatchSource, split: Split) -> NeuralNet:
         criterion = self.net.criterion
@@ -602,20 +603,30 @@ def two_logits(output: Tensor) -> Tensor:
     return output
 
 
-def as_float32(table: Any) -> Any:
-    """Return a table of numbers as float32, sparse tables as CSR."""
-    if sp.issparse(table):
-        return table.tocsr().astype(np.float32)
-    if hasattr(table, "to_numpy"):
-        table = table.to_numpy()
+# What float32 does not hold is refused: numpy need not announce it.
+@np.errstate(over="ignore", invalid="ignore")
+def as_float32(student: BaseStudent, table: Any) -> Any:
+    """Return a table of numbers as float32, sparse ones as CSR, or say what is none."""
     try:
-        return np.ascontiguousarray(table, dtype=np.float32)
+        if sp.issparse(table):
+            encoded = table.tocsr().astype(np.float32)
+        else:
+            if hasattr(table, "to_numpy"):
+                table = table.to_numpy()
+            encoded = np.ascontiguousarray(table, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise ValueError(
             "A torch or skorch student takes numbers only, but X holds other values "
             f"({error}). Put its preprocessing in front: "
             "student=make_pipeline(preprocessing, student)."
         ) from error
+    preprocessed = student.preprocessor is not None
+    assert_all_finite(
+        encoded,
+        estimator_name=type(student).__name__,
+        input_name="X after preprocessing" if preprocessed else "X",
+    )
+    return encoded
 
 
 def as_student(student: Any) -> BaseStudent:
