@@ -231,6 +231,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self._check_parameters()
         keeps_teacher = check_teacher(self.teacher)
         student = self._make_student()
+        takes_nan = allows_nan(self.student)
         rows = validate_fit_rows(
             self,
             X,
@@ -240,7 +241,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             sample_weight_unlabeled,
             groups,
             unlabeled_label=self.unlabeled_label,
-            allow_nan=allows_nan(self.student),
+            allow_nan=takes_nan,
             numeric=not has_preprocessing(self.student),
         )
         with Progress.of_fit(self, rows.X_labeled, rows.labels) as progress:
@@ -268,7 +269,9 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             # Tags of Pipelines and other meta-estimators deny missing values that
             # their members take. A teacher that was given some, and did not object,
             # takes them.
-            student._takes_nan = get_tags(self).input_tags.allow_nan or rows.has_nan
+            student._takes_nan = takes_nan and (
+                get_tags(self).input_tags.allow_nan or rows.has_nan
+            )
             self._train(student, task, knowledge, rng, progress)
 
             self.classes_ = classes

@@ -67,13 +67,13 @@ def check_training_parameters(estimator: Any) -> None:
         value = getattr(estimator, name)
         if value == "auto" and isinstance(value, str):
             continue
-        if least and not isinstance(value, numbers.Integral):
-            value = None
-        if not is_real(value, least, sys.float_info.max):
-            what = "an integer" if least else "a finite number"
+        counts = least == 1
+        if not is_real(value, least, sys.float_info.max) or (
+            counts and not isinstance(value, numbers.Integral)
+        ):
+            what = "an integer" if counts else "a finite number"
             raise ValueError(
-                f"{name} must be 'auto' or {what} of at least {least}, got "
-                f"{getattr(estimator, name)!r}."
+                f"{name} must be 'auto' or {what} of at least {least}, got {value!r}."
             )
     if not isinstance(estimator.verbose, numbers.Integral):
         raise ValueError(f"verbose must be an integer, got {estimator.verbose!r}.")
