@@ -14,14 +14,15 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)
 	$(BIN)/python -m examples.demo
 
+# Small fits lose by threads, and two processes of two threads wait for each other.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 # The suite at the lower bounds. Old releases warn of each other, so warnings pass.
 test-minimum:
 	$(PYTHON) -m venv $(VENV)-minimum
 	$(VENV)-minimum/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-minimum.txt --editable ".[test]"
-	$(VENV)-minimum/bin/python -m pytest -n 2 -W default
+	OMP_NUM_THREADS=1 $(VENV)-minimum/bin/python -m pytest -n 2 -W default
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -37,7 +38,7 @@ docs: $(INSTALLED)
 # Every example in a docstring, the README and docs/, as a reader would run it. A page
 # stays in one process: its blocks follow one another.
 examples: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --doctest-modules sklearn_slam README.md docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --doctest-modules sklearn_slam README.md docs
 
 # An sdist, and a wheel from it, which without extras imports in silence and passes the
 # tests that need none. They run from the sdist, away from this checkout.
@@ -47,9 +48,9 @@ package: $(INSTALLED)
 	$(BIN)/python -m build --outdir dist .
 	tar -xzf dist/*.tar.gz -C dist
 	$(PYTHON) -m venv $(VENV)-package
-	$(VENV)-package/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt dist/*.whl pytest
+	$(VENV)-package/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt dist/*.whl pytest pytest-xdist
 	$(VENV)-package/bin/python -P -W error -c "import sklearn_slam; print(sklearn_slam.__file__)"
-	cd dist/*/ && OMP_NUM_THREADS=1 $(abspath $(VENV))-package/bin/pytest $(CORE:%=tests/test_%.py)
+	cd dist/*/ && OMP_NUM_THREADS=1 $(abspath $(VENV))-package/bin/pytest -n 2 $(CORE:%=tests/test_%.py)
 
 clean:
 	rm -rf $(VENV) $(VENV)-minimum $(VENV)-package build dist .mypy_cache .pytest_cache .ruff_cache

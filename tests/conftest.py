@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
 
@@ -53,3 +54,12 @@ def frame():
     )
     y = np.where((number > 0) ^ (town == "north"), "yes", "no")
     return X, y
+
+
+@pytest.fixture
+def two_threads():
+    """Two of torch's threads, however many the suite runs with."""
+    found = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield 2
+    torch.set_num_threads(found)

@@ -219,12 +219,11 @@ def test_unfitted_is_refused(display):
 # The report.
 
 
-def test_report_measures_what_scikit_learn_measures(table, teacher):
+def test_report_measures_what_scikit_learn_measures(table, teacher, two_threads):
     X, y, pool = table
     slam = quick(teacher).fit(X[:60], y[:60], X_unlabeled=pool)
-    threads = torch.get_num_threads()
     report = report_on(slam, X[60:], y[60:], X=X[:60], y=y[:60], X_unlabeled=pool)
-    assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == two_threads
     methods = ["teacher", "labels only", "plain distillation", "SLaM"]
     assert report.index.tolist() == methods
     assert report.columns.tolist() == [*QUALITY, *LATENCY, "size_bytes"]

@@ -268,14 +268,6 @@ def test_order_of_batches_ignores_the_global_state():
     assert torch.equal(numbers(epoch(training_set())), order)
 
 
-@pytest.fixture
-def two_threads():
-    found = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield 2
-    torch.set_num_threads(found)
-
-
 @pytest.mark.parametrize("error", [None, KeyError, KeyboardInterrupt])
 def test_threads_are_restored(two_threads, error):
     def work():
