@@ -60,7 +60,7 @@ class FitRows:
             np.isnan(chunk).any()
             for X in tables
             if container(X) == "array" and X.dtype.kind == "f"
-            for chunk in Rows.of(X).chunks()
+            for chunk, _ in Rows.of(X).chunks()
         )
 
     @property

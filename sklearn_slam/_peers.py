@@ -156,17 +156,14 @@ def label_with_peers(
         part.begin()
         peers = _fit(kinds, codes, weights, len(classes))
         part.end()
-    pool, start = np.empty_like(pool_proba), 0
+    pool = np.empty_like(pool_proba)
     size = min(CHUNK_ROWS, 1 + POOL_NUMBERS // len(classes))
     with progress.part("ask peers", "chunk", rows.pool.n_chunks(size)) as part:
-        for table in rows.pool.chunks(size):
+        for table, place in rows.pool.chunks(size):
             part.begin()
-            block = _encode(network, table)
-            chunk = slice(start, start + len(block))
-            of_teacher = pool_proba[chunk]
+            block, of_teacher = _encode(network, table), pool_proba[place]
             said = [peer.says(block, of_teacher) for peer in peers]
-            pool[chunk] = combined([of_teacher, *said], exponents)
-            start = chunk.stop
+            pool[place] = combined([of_teacher, *said], exponents)
             part.end()
     return combined(sources, exponents), pool
 

@@ -136,13 +136,14 @@ class Rows:
         """Return the number of tables that ``chunks`` yields."""
         return int(np.sum(-(-np.diff(self.offsets) // size)))
 
-    def chunks(self, size: int = CHUNK_ROWS) -> Iterator[Any]:
-        """Yield the rows in order, as tables of at most ``size`` rows."""
-        for X, at in self.parts:
+    def chunks(self, size: int = CHUNK_ROWS) -> Iterator[tuple[Any, slice]]:
+        """Yield all rows: tables of at most ``size``, each with where it belongs."""
+        for (X, at), first in zip(self.parts, self.offsets[:-1], strict=True):
             n_rows = X.shape[0] if at is None else len(at)
             for start in range(0, n_rows, size):
                 chunk = slice(start, min(start + size, n_rows))
-                yield take_rows(X, chunk if at is None else at[chunk])
+                table = take_rows(X, chunk if at is None else at[chunk])
+                yield table, slice(first + chunk.start, first + chunk.stop)
 
     def take(self, positions: NDArray[np.intp]) -> list[tuple[Any, NDArray[np.intp]]]:
         """Return rows by position: for each part its rows, and where they belong."""

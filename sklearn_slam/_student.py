@@ -386,15 +386,14 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         """Encode rows once, or a batch at a time where they lie in a mapped file."""
         if any(is_memory_mapped(X) for X, _ in rows.parts):
             return LazyRows(rows, self._read)
-        chunks = (self._read(table) for table in rows.chunks())
-        first = next(chunks)
+        chunks = ((self._read(table), place) for table, place in rows.chunks())
+        first, first_place = next(chunks)
         if sp.issparse(first):
-            return SparseRows(sp.vstack([first, *chunks], format="csr"))
+            others = [chunk for chunk, _ in chunks]
+            return SparseRows(sp.vstack([first, *others], format="csr"))
         encoded = torch.empty(len(rows), first.shape[1])
-        start = 0
-        for chunk in itertools.chain([first], chunks):
-            encoded[start : start + len(chunk)] = torch.from_numpy(chunk)
-            start += len(chunk)
+        for chunk, place in itertools.chain([(first, first_place)], chunks):
+            encoded[place] = torch.from_numpy(chunk)
         return DenseRows(encoded)
 
     def _calibrated_logits(self, X: Any) -> Tensor:
@@ -402,7 +401,8 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "net_")
         X = self._validate(X, reset=False)
         with torch.no_grad():
-            logits = [self._logits(table) for table in Rows.of(X).chunks(PREDICT_ROWS)]
+            chunks = Rows.of(X).chunks(PREDICT_ROWS)
+            logits = [self._logits(table) for table, _ in chunks]
             return torch.cat(logits) / self.temperature_
 
     def _logits(self, table: Any) -> Tensor:

@@ -241,18 +241,14 @@ def _predict(
 ) -> NDArray[np.float32]:
     """Return a teacher's probabilities of rows, computed in chunks."""
     proba = np.empty((len(rows), len(classes)), dtype=np.float32)
-    start = 0
     with progress.part(
         "ask teacher", "chunk", rows.n_chunks(), n_rows=len(rows)
     ) as part:
-        for chunk in rows.chunks():
+        for table, place in rows.chunks():
             part.begin()
-            stop = start + chunk.shape[0]
-            proba[start:stop] = align(
-                teacher.predict_proba(chunk), stop - start, teacher.classes_, classes
-            )
-            part.end(stop - start)
-            start = stop
+            said, n_rows = teacher.predict_proba(table), place.stop - place.start
+            proba[place] = align(said, n_rows, teacher.classes_, classes)
+            part.end(n_rows)
     return proba
 
 

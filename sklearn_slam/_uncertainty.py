@@ -61,13 +61,10 @@ def ensemble_spread(
     if not members:
         return None
     spread = np.empty((len(rows), n_classes), dtype=np.float32)
-    start = 0
-    for chunk in rows.chunks():
+    for table, place in rows.chunks():
         for step in steps:
-            chunk = step.transform(chunk)
-        stop = start + chunk.shape[0]
-        spread[start:stop] = np.std([member(chunk) for member in members], axis=0)
-        start = stop
+            table = step.transform(table)
+        spread[place] = np.std([member(table) for member in members], axis=0)
     return spread
 
 

@@ -292,8 +292,11 @@ def test_chunks_and_samples_keep_rows(form):
     rows = Rows(((form(X), None), (form(X), at)))
     expected = np.concatenate([X, X[at]])
     assert len(rows) == 23
-    assert_array_equal(np.concatenate([dense(c) for c in rows.chunks(6)]), expected)
-    assert max(c.shape[0] for c in rows.chunks(6)) == 6
+    chunks = list(rows.chunks(6))
+    assert_array_equal(np.concatenate([dense(table) for table, _ in chunks]), expected)
+    assert max(table.shape[0] for table, _ in chunks) == 6
+    for table, place in chunks:
+        assert_array_equal(dense(table), expected[place])
     for table, places in rows.take(np.array([22, 0, 19, 20])):
         assert_array_equal(dense(table), expected[[22, 0, 19, 20]][places])
     rng = np.random.RandomState(0)
