@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import numbers
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
@@ -31,11 +30,14 @@ from sklearn_slam._validation import (
     check_weights,
     encode,
     is_real,
+    relative_weights,
     split_labels,
     take_sample_weight,
     union_of_classes,
     warn_about_marks,
+    warn_about_unshared,
 )
+from sklearn_slam._warn import warn
 from sklearn_slam.students import (
     TRAINING_PARAMETERS,
     allows_nan,
@@ -61,6 +63,8 @@ class Knowledge:
     ----------
     teacher : classifier or None
         None where all its probabilities were given.
+    classes : ndarray of shape (n_classes,)
+        Of labels and of a fitted teacher, sorted.
     codes : ndarray of int, shape (n_labeled,)
         Index of each labeled row's class.
     labeled_proba : ndarray of shape (n_labeled, n_classes)
@@ -75,6 +79,7 @@ class Knowledge:
     """
 
     teacher: Any
+    classes: NDArray[Any]
     codes: NDArray[np.intp]
     labeled_proba: NDArray[np.float32]
     pool: Rows
@@ -86,10 +91,7 @@ class Knowledge:
     @property
     def labeled_weights(self) -> NDArray[np.float64]:
         """Weights of labeled rows, 1 in the mean over those that count."""
-        weights = self.accuracy.sample_weight_
-        if weights is None:
-            return np.ones(len(self.codes))
-        return weights / weights[weights > 0].mean()
+        return relative_weights(self.accuracy.sample_weight_, len(self.codes))
 
     @property
     def of_teacher(self) -> dict[str, tuple[Any, NDArray[Any]]]:
@@ -231,17 +233,16 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self._check_parameters()
         keeps_teacher = check_teacher(self.teacher)
         student = self._make_student()
-        takes_nan = allows_nan(self.student)
         rows = validate_fit_rows(
             self,
             X,
             y,
             X_unlabeled,
-            take_sample_weight(params),
+            take_sample_weight(params, self.fit),
             sample_weight_unlabeled,
             groups,
             unlabeled_label=self.unlabeled_label,
-            allow_nan=takes_nan,
+            allow_nan=allows_nan(self.student),
             numeric=not has_preprocessing(self.student),
         )
         with Progress.of_fit(self, rows.X_labeled, rows.labels) as progress:
@@ -250,6 +251,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             codes = encode(rows.labels, classes)
             seed = int(rng.randint(np.iinfo(np.int32).max))
             teacher_accuracy = self._make_accuracy(classes)
+            self._prepare_student(student, rows, codes, classes, rng)
             task = Task(rows, keeps_teacher, classes, codes, seed, self.cv, groups)
             teacher, *of_teacher = label_with_teacher(
                 task,
@@ -262,22 +264,18 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 progress=progress,
             )
             teacher_accuracy.fit(of_teacher[0], codes, rows.weights)
-            labels, accuracy = self._choose_labels(
+            labels, accuracy, label_weights = self._choose_labels(
                 task, of_teacher, teacher_accuracy, progress
             )
             knowledge = self._gather_knowledge(task, teacher, labels, accuracy)
-            # Tags of Pipelines and other meta-estimators deny missing values that
-            # their members take. A teacher that was given some, and did not object,
-            # takes them.
-            student._takes_nan = takes_nan and (
-                get_tags(self).input_tags.allow_nan or rows.has_nan
-            )
             self._train(student, task, knowledge, rng, progress)
 
             self.classes_ = classes
             self.teacher_ = teacher
             self.teacher_accuracy_ = teacher_accuracy
             self.label_accuracy_ = accuracy
+            self.label_weights_ = label_weights
+            self.n_unlabeled_ = len(rows.pool)
             self.student_ = student
             self.history_ = student.history_
             self.n_epochs_ = student.n_epochs_
@@ -427,7 +425,8 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = allows_nan(self.student)
         # What is no estimator is refused by fit, which says more.
-        if hasattr(self.teacher, "__sklearn_tags__"):
+        is_estimator = hasattr(self.teacher, "__sklearn_tags__")
+        if is_estimator and not isinstance(self.teacher, type):
             of_teacher = get_tags(self.teacher).input_tags
             tags.input_tags.sparse = of_teacher.sparse
             tags.input_tags.allow_nan &= of_teacher.allow_nan
@@ -445,12 +444,12 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         of_teacher: Sequence[NDArray[np.float32]],
         teacher_accuracy: TeacherAccuracy,
         progress: Progress,
-    ) -> tuple[Sequence[NDArray[np.float32]], TeacherAccuracy]:
-        """Return labels of labeled and pool rows, and how often they are right.
+    ) -> tuple[Sequence[NDArray[np.float32]], TeacherAccuracy, dict[str, float]]:
+        """Return labels of labeled and pool rows, how often right, and of whom.
 
         Here they are the teacher's own.
         """
-        return of_teacher, teacher_accuracy
+        return of_teacher, teacher_accuracy, {"teacher": 1.0}
 
     def _make_objective(self, knowledge: Knowledge) -> Objective:
         """Return the loss per row, and its targets beside the labels."""
@@ -503,6 +502,30 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         student._check_parameters()
         return student
 
+    def _prepare_student(
+        self,
+        student: BaseStudent,
+        rows: FitRows,
+        codes: NDArray[np.intp],
+        classes: NDArray[Any],
+        rng: np.random.RandomState,
+    ) -> None:
+        """Fit a student's preprocessing, and try its network on some rows.
+
+        What is wrong with either is to be known before a teacher is fitted.
+        """
+        student.set_params(random_state=int(rng.randint(np.iinfo(np.int32).max)))
+        # The rows were checked; names and number of features are left to record.
+        validate_data(student, rows.X, skip_check_array=True)
+        # Tags of Pipelines and other meta-estimators deny missing values that their
+        # members take. A teacher that is given some, and does not object, takes them.
+        student._takes_nan = allows_nan(self.student) and (
+            get_tags(self).input_tags.allow_nan or rows.has_nan
+        )
+        labeled = Rows.of(rows.X_labeled)
+        student._prepare(labeled, rows.pool, codes, classes)
+        student._try_network(labeled)
+
     def _find_classes(self, rows: FitRows, keeps_teacher: bool) -> NDArray[Any]:
         """Return the sorted classes of labels and, if it is fitted, teacher."""
         label_classes, counts = np.unique(rows.labels, return_counts=True)
@@ -510,14 +533,11 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         classes = label_classes
         if keeps_teacher:
             classes = union_of_classes(label_classes, self.teacher.classes_)
-            unseen = np.setdiff1d(classes, label_classes)
-            if len(unseen):
-                warnings.warn(
-                    f"No labeled row has class {unseen[:10].tolist()}, which the "
-                    "teacher knows; how often it is right there is not known.",
-                    UserWarning,
-                    stacklevel=3,
-                )
+            warn_about_unshared(label_classes, self.teacher.classes_)
+        else:
+            # The teacher learns nothing of rows that weigh nothing.
+            counted = slice(None) if rows.weights is None else rows.weights > 0
+            check_two_classes(np.unique(rows.labels[counted]))
         check_two_classes(classes)
         return classes
 
@@ -532,21 +552,22 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         rows, (labeled_proba, pool_proba) = task.rows, labels
         pool, pool_weights = rows.pool, rows.pool_weights
         if not len(pool):
-            warn_without_pool()
+            warn_without_pool(self.unlabeled_label)
             pool, pool_weights = Rows.of(rows.X_labeled), rows.weights
             pool_proba = labeled_proba
         temperature = self.teacher_temperature
         if temperature == "auto":
             temperature = AUTO_SHARPENING * accuracy.temperature_
         return Knowledge(
-            teacher,
-            task.codes,
-            labeled_proba,
-            pool,
-            pool_proba,
-            pool_weights,
-            accuracy,
-            temperature,
+            teacher=teacher,
+            classes=task.classes,
+            codes=task.codes,
+            labeled_proba=labeled_proba,
+            pool=pool,
+            pool_proba=pool_proba,
+            pool_weights=pool_weights,
+            accuracy=accuracy,
+            temperature=temperature,
         )
 
     def _train(
@@ -558,11 +579,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         progress: Progress,
     ) -> None:
         """Fit a student to what is known, and calibrate it."""
-        lesson = self._make_lesson(task.rows, knowledge)
-        student.set_params(random_state=int(rng.randint(np.iinfo(np.int32).max)))
-        # The rows were checked; names and number of features are left to record.
-        validate_data(student, task.rows.X, skip_check_array=True)
-        student._fit_lesson(lesson, task.classes, progress)
+        student._fit_lesson(self._make_lesson(task.rows, knowledge), progress)
         if self.calibrate:
             student._fit_temperature(
                 knowledge.pool,
@@ -605,12 +622,13 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         )
 
 
-def warn_without_pool() -> None:
+def warn_without_pool(unlabeled_label: Any) -> None:
     """Say what serves as the pool where there is none."""
-    warnings.warn(
+    mark = ""
+    if unlabeled_label is not None:
+        mark = f" unlabeled_label={unlabeled_label!r} is in no row of y."
+    warn(
         "There are no unlabeled rows: the labeled rows, with the labels of teachers "
         "that did not learn from them, serve as the pool. Pass X_unlabeled, or rows "
-        "of X whose label is missing, to learn from more.",
-        UserWarning,
-        stacklevel=4,
+        f"of X whose label is missing, to learn from more.{mark}",
     )

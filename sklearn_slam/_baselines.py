@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +24,7 @@ from sklearn_slam._soft_labels import smoothed, temper
 from sklearn_slam._training import seeded
 from sklearn_slam._uncertainty import ensemble_spread
 from sklearn_slam._validation import check_integer, is_real
+from sklearn_slam._warn import warn
 
 
 @document_shared
@@ -489,15 +489,13 @@ class UPSDistiller(BaseDistiller):
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         with seeded(int(seed)):
             spread = ensemble_spread(
-                knowledge.teacher, knowledge.pool, proba.shape[1], self.n_passes
+                knowledge.teacher, knowledge.pool, knowledge.classes, self.n_passes
             )
         if spread is None:
-            warnings.warn(
+            warn(
                 "The teacher shows no uncertainty: it is no ensemble whose members "
                 "predict probabilities, and has no dropout. Its confidence alone "
                 "selects rows.",
-                UserWarning,
-                stacklevel=5,
             )
             spread = np.zeros_like(proba)
         top = proba.argmax(axis=1)[:, None]

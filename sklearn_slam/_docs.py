@@ -55,6 +55,11 @@ teacher_accuracy_ : TeacherAccuracy
 label_accuracy_ : TeacherAccuracy
     The same of the labels that the student learned: the teacher's, or with peers the
     combined ones.
+label_weights_ : dict of str to float
+    Exponents with which the probabilities of the teacher and of each peer are
+    multiplied to the labels learned; ``{"teacher": 1.0}`` without peers.
+n_unlabeled_ : int
+    Number of unlabeled rows, of X and of ``X_unlabeled``.
 history_ : list of dict
     What was recorded of each epoch.
 n_epochs_ : int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from sklearn_slam._validation import (
     validate_table,
     warn_about_pool,
 )
+from sklearn_slam._warn import warn
 from sklearn_slam.model_selection import UnlabeledPool
 
 SAMPLE_ROWS = 5_000
@@ -178,11 +178,9 @@ def validate_fit_rows(
 
 def _warn_about_cut(n_rows: int) -> None:
     """Warn of a pool as long as X, which cross-validation cuts like X."""
-    warnings.warn(
+    warn(
         f"X_unlabeled has as many rows as X ({n_rows}). In a cross-validation it may "
         "have been cut: scikit-learn cuts every fit argument as long as X. Wrapped in "
         "sklearn_slam.UnlabeledPool it stays whole, also where a Pipeline's "
         "transformer has taken it out since; then ignore this warning.",
-        UserWarning,
-        stacklevel=4,
     )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import numbers
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, check_cv
+
+from sklearn_slam._warn import warn
 
 Folds = list[tuple[NDArray[np.intp], NDArray[np.intp]]]
 """Positions of the rows to learn from, and of those to predict."""
@@ -60,32 +64,49 @@ def make_folds(
                 "label at least two rows of a class."
             )
         if most < n_folds:
-            warnings.warn(
+            warn(
                 f"cv={n_folds} folds were asked for, but no class has more than "
                 f"{most} labeled rows; {most} folds are used.",
-                UserWarning,
-                stacklevel=6,
             )
         cv = StratifiedKFold(
             min(n_folds, most), shuffle=True, random_state=random_state
         )
+    elif not hasattr(cv, "split"):
+        cv = list(cv) if isinstance(cv, Iterable) else [cv]
+        if not all(np.iterable(fold) and len(list(fold)) == 2 for fold in cv):
+            raise ValueError(
+                "cv must be a number of folds, a splitter, or folds, each a pair of "
+                f"training and test rows; got {cv[:3]!r}."
+            )
     with warnings.catch_warnings():
         # Probabilities are aligned where a fold lacks a class.
         warnings.filterwarnings("ignore", "The least populated class")
         folds = [
-            (_positions(train), _positions(test))
+            (_positions(train, len(y)), _positions(test, len(y)))
             for train, test in check_cv(cv, y, classifier=True).split(X, y, groups)
         ]
-    last = max((rows.max() for fold in folds for rows in fold if len(rows)), default=0)
-    if last >= len(y):
+    for rows in itertools.chain.from_iterable(folds):
+        beyond = rows[(rows < 0) | (rows >= len(y))]
+        if len(beyond):
+            raise ValueError(
+                f"cv names row {beyond[0]}, but there are {len(y)} labeled rows. Folds "
+                "that are given count labeled rows only, from 0 on."
+            )
+    if any(np.isin(test, train).any() for train, test in folds):
         raise ValueError(
-            f"cv names row {last}, but there are {len(y)} labeled rows. Folds that are "
-            "given count labeled rows only, from 0 on."
+            "A fold of cv tests on rows that it trains on, of which any model looks "
+            "right; give folds whose training and test rows differ."
         )
     return folds
 
 
-def _positions(rows: Any) -> NDArray[np.intp]:
+def _positions(rows: Any, n_rows: int) -> NDArray[np.intp]:
     """Return rows of a fold by position; a user's folds may be boolean masks."""
     rows = np.asarray(rows)
-    return np.flatnonzero(rows) if rows.dtype == bool else rows
+    if rows.dtype != bool:
+        return rows.astype(np.intp, casting="unsafe" if not len(rows) else "same_kind")
+    if len(rows) != n_rows:
+        raise ValueError(
+            f"cv holds masks of {len(rows)} rows, but there are {n_rows} labeled rows."
+        )
+    return np.flatnonzero(rows)

@@ -14,7 +14,7 @@ from sklearn.base import clone
 from sklearn_slam._fit_rows import FitRows, unwrap
 from sklearn_slam._folds import Folds, make_folds
 from sklearn_slam._progress import Progress
-from sklearn_slam._rows import Rows, is_frame
+from sklearn_slam._rows import Rows
 from sklearn_slam._teacher import (
     align,
     cross_fit,
@@ -183,25 +183,9 @@ def _align_given(
         (given, task.rows.X.shape[0], "teacher_proba"),
         (unwrap(given_beside), len(task.rows.beside_rows), "teacher_proba_unlabeled"),
     ):
+        if proba is not None and not n_rows:
+            raise ValueError(f"{name} is given, but X_unlabeled is not.")
         if proba is not None:
-            proba = _in_order_of(columns, proba, name)
             proba = align(proba, n_rows, columns, task.classes, name)
         aligned.append(proba)
     return aligned[0], aligned[1]
-
-
-def _in_order_of(classes: NDArray[Any], proba: Any, name: str) -> Any:
-    """Return a frame of probabilities with its columns in the order of classes."""
-    if not is_frame(proba) or list(proba.columns) == list(range(len(proba.columns))):
-        return proba
-    place_of = {str(column): place for place, column in enumerate(proba.columns)}
-    wanted = [str(label) for label in classes]
-    if place_of.keys() == set(wanted):
-        return proba.to_numpy()[:, [place_of[label] for label in wanted]]
-    if place_of.keys() & set(wanted):
-        raise ValueError(
-            f"{name} has columns {list(proba.columns)[:10]}, some of which are classes "
-            f"and some not; the classes are {wanted[:10]}. Name a column after each "
-            "class, or pass an array whose columns follow them."
-        )
-    return proba

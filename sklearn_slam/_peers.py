@@ -29,7 +29,7 @@ from sklearn_slam._rows import CHUNK_ROWS, Rows
 from sklearn_slam._soft_labels import combined, combining_exponents
 from sklearn_slam._student import Lesson
 from sklearn_slam._training import DenseRows, SparseRows
-from sklearn_slam._validation import align_proba
+from sklearn_slam._validation import align_proba, relative_weights
 from sklearn_slam.students import MLPStudent
 
 NETWORK: dict[str, Any] = {
@@ -97,7 +97,7 @@ def label_with_peers(
     n_jobs: int | None,
     random_state: int,
     progress: Progress,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+) -> tuple[NDArray[np.float32], NDArray[np.float32], dict[str, float]] | None:
     """Return the labels of a teacher combined with those of its peers.
 
     Peers are a network, a linear model and trees: models whose errors differ. As a
@@ -127,7 +127,9 @@ def label_with_peers(
     Returns
     -------
     labeled, pool : ndarray of float32, shape (n_rows, n_classes)
-        None in the place of both where the preprocessing learns from labels.
+        None in the place of all where the preprocessing learns from labels.
+    label_weights : dict of str to float
+        Exponents of the teacher and of each kind of peer.
 
     Raises
     ------
@@ -139,22 +141,22 @@ def label_with_peers(
         **NETWORK, preprocessor=preprocessor, device=device, random_state=random_state
     )
     lesson = Lesson.of_labels(Rows.of(rows.X_labeled), codes, len(classes))
-    rng = check_random_state(random_state)
-    network._prepare(replace(lesson, pool=rows.pool), classes, rng)
+    network._prepare(lesson.labeled, rows.pool, codes, classes)
     if network._preprocessed_by_labels:
         return None
     labeled = _encode(network, rows.X_labeled)
+    rng = check_random_state(random_state)
     kinds = _make_kinds(network, labeled, lesson, n_jobs, rng)
-    weights = np.ones(len(codes)) if rows.weights is None else rows.weights
-    weights = weights / weights.mean()
+    weights = relative_weights(rows.weights, len(codes))
+    learners = list(kinds.values())
     of_labeled = _cross_fit(
-        kinds, labeled, folds, codes, weights, labeled_proba, progress
+        learners, labeled, folds, codes, weights, labeled_proba, progress
     )
     sources = [labeled_proba, *of_labeled]
     exponents = combining_exponents(sources, codes, rows.weights)
     with progress.part("fit peers", "fit", 1) as part:
         part.begin()
-        peers = _fit(kinds, codes, weights, len(classes))
+        peers = _fit(learners, codes, weights, len(classes))
         part.end()
     pool = np.empty_like(pool_proba)
     size = min(CHUNK_ROWS, 1 + POOL_NUMBERS // len(classes))
@@ -165,7 +167,9 @@ def label_with_peers(
             said = [peer.says(block, of_teacher) for peer in peers]
             pool[place] = combined([of_teacher, *said], exponents)
             part.end()
-    return combined(sources, exponents), pool
+    names = ["teacher", *kinds]
+    label_weights = dict(zip(names, np.asarray(exponents).tolist(), strict=True))
+    return combined(sources, exponents), pool, label_weights
 
 
 def _encode(network: MLPStudent, table: Any) -> Block:
@@ -189,12 +193,14 @@ def _make_kinds(
     lesson: Lesson,
     n_jobs: int | None,
     rng: np.random.RandomState,
-) -> list[Learns]:
-    """Return how each kind of peer learns from encoded labeled rows."""
+) -> dict[str, Learns]:
+    """Return by name how each kind of peer learns from encoded labeled rows."""
     n_rows, n_classes = len(labeled), len(network.classes_)
-    kinds: list[Learns] = [
-        partial(_train_network, network, source=labeled, lesson=lesson, rng=rng)
-    ]
+    kinds: dict[str, Learns] = {
+        "network": partial(
+            _train_network, network, source=labeled, lesson=lesson, rng=rng
+        )
+    }
     fit = partial(
         _fit_classifier,
         labeled=labeled,
@@ -205,12 +211,14 @@ def _make_kinds(
     of_tree = 2 * n_rows * (n_classes + NUMBERS_PER_NODE)
     n_trees = min(MAX_TREES, int(FOREST_NUMBERS // of_tree))
     if n_trees >= LEAST_TREES:
-        kinds.append(partial(fit, ExtraTreesClassifier(n_trees, n_jobs=n_jobs), None))
+        kinds["trees"] = partial(
+            fit, ExtraTreesClassifier(n_trees, n_jobs=n_jobs), None
+        )
     encoder = network.encoder_
     n_columns = encoder.n_numeric_ + sum(encoder.n_categories_)
     if n_columns * n_classes <= MAX_COEFFICIENTS:
         indicators = _indicators(encoder)
-        kinds.append(partial(fit, LogisticRegression(max_iter=200), indicators))
+        kinds["linear"] = partial(fit, LogisticRegression(max_iter=200), indicators)
     return kinds
 
 
@@ -301,8 +309,10 @@ def _fit_classifier(
     model = clone(classifier).set_params(random_state=seed)
     (at,) = np.nonzero(weights)
     with warnings.catch_warnings():
-        # A linear model that has nearly converged serves as well.
+        # A linear model that has nearly converged serves as well, and what labels are
+        # of many classes are classes all the same.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "The number of unique classes")
         model.fit(table(_take(labeled, at)), codes[at], sample_weight=weights[at])
 
     def predict(block: Block) -> NDArray[np.float32]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numbers
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -26,6 +25,7 @@ from sklearn_slam._teacher_accuracy import (
     consistent_mixing,
 )
 from sklearn_slam._validation import is_real
+from sklearn_slam._warn import warn
 from sklearn_slam.students import as_student
 
 AUTO_ALPHA_MIN = 0.95
@@ -175,7 +175,12 @@ class SLaMDistiller(BaseDistiller):
         margin.
     label_accuracy_ : TeacherAccuracy
         The same of the labels that the student learned: the teacher's, or with
-        peers the combined ones, and their margin.
+        peers the combined ones, and their margin. Mixing uses these.
+    label_weights_ : dict of str to float
+        Exponents with which the probabilities of the teacher and of each peer are
+        multiplied to the labels learned; ``{"teacher": 1.0}`` without peers.
+    n_unlabeled_ : int
+        Number of unlabeled rows, of X and of ``X_unlabeled``.
     history_ : list of dict
         What was recorded of each epoch, losses among it;
         ``pandas.DataFrame(slam.history_)`` is a frame of it.
@@ -338,12 +343,12 @@ class SLaMDistiller(BaseDistiller):
         of_teacher: Sequence[NDArray[np.float32]],
         teacher_accuracy: TeacherAccuracy,
         progress: Progress,
-    ) -> tuple[Sequence[NDArray[np.float32]], TeacherAccuracy]:
+    ) -> tuple[Sequence[NDArray[np.float32]], TeacherAccuracy, dict[str, float]]:
         """Return the teacher's labels, combined with those of its peers."""
-        labels = None
+        of_all = None
         if self._asks_peers(task):
             memory = check_memory(self.memory)
-            labels = memory.cache(label_with_peers, ignore=["n_jobs", "progress"])(
+            of_all = memory.cache(label_with_peers, ignore=["n_jobs", "progress"])(
                 as_student(self.student).preprocessor,
                 task.rows,
                 task.codes,
@@ -355,10 +360,18 @@ class SLaMDistiller(BaseDistiller):
                 random_state=task.seed,
                 progress=progress,
             )
-        if labels is None:
+            if of_all is None and self.peers != "auto":
+                warn(
+                    "peers=True is not kept: the student's preprocessing learns from "
+                    "labels, so that peers behind it would have seen what they are to "
+                    "predict. The teacher alone labels the pool.",
+                )
+        if of_all is None:
             return super()._choose_labels(task, of_teacher, teacher_accuracy, progress)
+        *labels, label_weights = of_all
         accuracy = self._make_accuracy(task.classes)
-        return labels, accuracy.fit(labels[0], task.codes, task.rows.weights)
+        accuracy.fit(labels[0], task.codes, task.rows.weights)
+        return labels, accuracy, label_weights
 
     def _make_objective(self, knowledge: Knowledge) -> Objective:
         pool_proba = knowledge.pool_proba
@@ -395,13 +408,11 @@ class SLaMDistiller(BaseDistiller):
         if self.alpha == "isotonic" and not self.normalize and right < 0.5:
             # The unnormalized mixture follows the teacher only while alpha > 1/2;
             # raised to alpha_min everywhere, it would say nothing of these labels.
-            warnings.warn(
+            warn(
                 f"The labels to learn are right on {right:.0%} of the labeled rows, by "
                 "models that did not learn from these; mixing without normalization "
                 "asks for at least half, so they are learned unmixed (alpha = 1). "
                 "normalize=True mixes them all the same.",
-                UserWarning,
-                stacklevel=6,
             )
             wanted = np.ones_like(margin)
         alpha, k = consistent_mixing(
@@ -412,11 +423,9 @@ class SLaMDistiller(BaseDistiller):
             normalize=self.normalize,
         )
         if isinstance(self.alpha, numbers.Real) and (alpha > wanted).any():
-            warnings.warn(
+            warn(
                 f"alpha={self.alpha} is raised to {alpha.max():.3g}: alpha_min is "
                 f"{self.alpha_min!r}, and mixing needs alpha above "
                 f"{'1 / k' if self.normalize else '1 / 2'}.",
-                UserWarning,
-                stacklevel=6,
             )
         return alpha, k

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -47,6 +46,10 @@ from sklearn_slam._validation import (
     take_sample_weight,
     validate_table,
 )
+from sklearn_slam._warn import warn
+
+TRIED_ROWS = 64
+"""Rows at most that a network is tried on before it is trained."""
 
 FIT_ROWS = 50_000
 """Rows at most that preprocessing takes its statistics from."""
@@ -204,7 +207,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             The fitted student.
         """
         self._check_parameters()
-        sample_weight = take_sample_weight(params)
+        sample_weight = take_sample_weight(params, self.fit)
         X = self._validate(X, reset=True)
         has_label, labels = split_labels(y, n_rows=X.shape[0])
         if not has_label.all():
@@ -215,9 +218,11 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         classes = np.unique(labels)
         check_two_classes(classes)
         weights = check_weights(sample_weight, X.shape[0], "sample_weight")
-        codes = encode(labels, classes)
-        lesson = Lesson.of_labels(Rows.of(X), codes, len(classes), weights)
-        return self._fit_lesson(lesson, classes, Progress())
+        lesson = Lesson.of_labels(
+            Rows.of(X), encode(labels, classes), len(classes), weights
+        )
+        self._prepare(lesson.labeled, lesson.pool, lesson.y, classes)
+        return self._fit_lesson(lesson, Progress())
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Return class probabilities.
@@ -298,6 +303,13 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
 
     def _check_parameters(self) -> None:
         """Raise where a parameter is out of its range."""
+        preprocessor = self.preprocessor
+        if preprocessor is not None and not (
+            hasattr(preprocessor, "fit") and hasattr(preprocessor, "transform")
+        ):
+            raise TypeError(
+                f"preprocessor must be a transformer or None, got {preprocessor!r}."
+            )
 
     def _fit_encoding(self, table: Any) -> None:
         """Take the encoding's statistics from some raw rows, where it has any."""
@@ -351,9 +363,14 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             numeric=self.preprocessor is None,
         )
 
-    def _fit_preprocessing(self, lesson: Lesson, rng: np.random.RandomState) -> None:
-        """Fit preprocessor and encoding, on labeled and pool rows alike."""
-        some = (lesson.labeled + lesson.pool).sample(FIT_ROWS, rng)
+    def _prepare(
+        self, labeled: Rows, pool: Rows, y: NDArray[np.intp], classes: NDArray[Any]
+    ) -> None:
+        """Take over the classes; fit preprocessor and encoding, on all rows alike."""
+        self.classes_ = classes
+        self.temperature_ = 1.0
+        rng = check_random_state(self.random_state)
+        some = (labeled + pool).sample(FIT_ROWS, rng)
         self._preprocessed_by_labels = False
         if self.preprocessor is not None:
             try:
@@ -361,13 +378,11 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             except (TypeError, ValueError):
                 # No tag tells all steps that want labels (a selection by tests has
                 # none). One that fits the labeled rows alone failed at the pool.
-                table = lesson.labeled.sample(len(lesson.labeled), rng)
+                table = labeled.sample(len(labeled), rng)
                 try:
                     clone(self.preprocessor).fit(table)
                 except (TypeError, ValueError):
-                    self.preprocessor_ = clone(self.preprocessor).fit(
-                        table, self.classes_[lesson.y]
-                    )
+                    self.preprocessor_ = clone(self.preprocessor).fit(table, classes[y])
                     self._preprocessed_by_labels = True
                 else:
                     raise
@@ -412,31 +427,31 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
 
     # Training.
 
-    def _fit_lesson(
-        self, lesson: Lesson, classes: NDArray[Any], progress: Progress
-    ) -> Self:
-        """Fit preprocessing and network to what the student is to learn."""
+    def _try_network(self, labeled: Rows) -> None:
+        """Raise where the network does not take encoded rows as it should."""
+        (table, _), *_ = labeled.chunks(TRIED_ROWS)
+        encoded = self._read(table)
+        dense = encoded.toarray() if sp.issparse(encoded) else encoded
+        source = DenseRows(torch.from_numpy(dense))
+        none = torch.empty(0, dtype=torch.int64)
+        split = Split(torch.arange(len(source)), none, none, none, None)
+        with seeded(0):
+            net = self._make_net(source, split)
+            net.initialize()
+            self._check_output(net, source)
+
+    def _fit_lesson(self, lesson: Lesson, progress: Progress) -> Self:
+        """Train a student whose preprocessing is fitted on what it is to learn."""
         rng = check_random_state(self.random_state)
-        self._prepare(lesson, classes, rng)
         source = self._encode_rows(lesson.labeled + lesson.pool)
         self._learn(source, lesson, rng, progress)
         if self._interrupted:
-            warnings.warn(
+            warn(
                 f"Training was interrupted in epoch {self.n_epochs_} of "
                 f"{self.net_.max_epochs}; the student keeps what it has learned so "
                 "far.",
-                UserWarning,
-                stacklevel=4,
             )
         return self
-
-    def _prepare(
-        self, lesson: Lesson, classes: NDArray[Any], rng: np.random.RandomState
-    ) -> None:
-        """Take over the classes, and fit the preprocessing."""
-        self.classes_ = classes
-        self.temperature_ = 1.0
-        self._fit_preprocessing(lesson, rng)
 
     def _learn(
         self,
@@ -463,9 +478,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             held_out = rows(labeled=split.held_labeled, pool=split.held_pool)
             self._prepare_net(net, criterion, held_out if len(held_out) else None)
             net.initialize()
-            check_output(
-                net, source, len(self.classes_), proba_expected=self._returns_proba
-            )
+            self._check_output(net, source)
             training = rows(labeled=split.labeled, pool=split.pool)
             if lesson.refresh is not None:
                 logits = partial(training.logits_at, net)
@@ -481,6 +494,53 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         self._release_net(net)
         self.net_ = net
         return training
+
+    def _check_output(self, net: NeuralNet, source: BatchSource) -> None:
+        """Raise unless the module returns a number per row and class (or one logit)."""
+        batch = source.batch(torch.arange(min(TRIED_ROWS, len(source))))
+        net.module_.eval()
+        try:
+            with torch.no_grad():
+                output = net.infer(batch)
+        except (RuntimeError, TypeError, IndexError) as error:
+            raise ValueError(
+                "The student's module fails on encoded rows, a float32 tensor of shape "
+                f"{tuple(batch.shape)}: {error}"
+            ) from error
+        if not isinstance(output, Tensor):
+            raise TypeError(
+                f"The student's module returned {type(output).__name__}; it must "
+                "return one tensor of logits."
+            )
+        if output.ndim == 1:
+            output = output.unsqueeze(1)
+        n_rows, n_classes = len(batch), len(self.classes_)
+        widths = (n_classes, 1) if n_classes == 2 else (n_classes,)
+        if output.ndim != 2 or len(output) != n_rows or output.shape[1] not in widths:
+            raise ValueError(
+                f"The student's module returned shape {tuple(output.shape)} for "
+                f"{n_rows} rows; ({n_rows}, {n_classes}) is expected, one logit for "
+                "each class (or one, for two classes). A module class or factory is "
+                "called as student(n_features_in, n_classes)."
+            )
+        sums = output.sum(dim=1)
+        is_proba = (
+            output.shape[1] > 1
+            and bool((output >= 0).all())
+            and torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
+        )
+        if is_proba and not self._returns_proba:
+            raise ValueError(
+                "The student's module returns probabilities; logits are expected. "
+                "Leave out its softmax, or pass a skorch net with "
+                "criterion=torch.nn.NLLLoss."
+            )
+        if self._returns_proba and not is_proba:
+            raise ValueError(
+                "The skorch student has criterion NLLLoss, which means that its module "
+                "returns probabilities, but it does not. Add a softmax, or use "
+                "criterion=torch.nn.CrossEntropyLoss with logits."
+            )
 
     def _train(self, net: NeuralNet, training: TrainingSet, progress: Progress) -> None:
         """Train an initialized net, and tell of each epoch."""
@@ -536,45 +596,3 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
 
         found = minimize_scalar(cross_entropy, bounds=np.log(TEMPERATURE_BOUNDS))
         self.temperature_ = float(np.exp(found.x))
-
-
-def check_output(
-    net: NeuralNet, source: BatchSource, n_classes: int, *, proba_expected: bool
-) -> None:
-    """Raise unless the module returns a number per row and class (or one logit)."""
-    batch = source.batch(torch.arange(min(64, len(source))))
-    net.module_.eval()
-    with torch.no_grad():
-        output = net.infer(batch)
-    widths = (n_classes, 1) if n_classes == 2 else (n_classes,)
-    if not isinstance(output, Tensor):
-        raise TypeError(
-            f"The student's module returned {type(output).__name__}; it must return "
-            "one tensor of logits."
-        )
-    if output.ndim == 1:
-        output = output.unsqueeze(1)
-    if output.ndim != 2 or len(output) != len(batch) or output.shape[1] not in widths:
-        raise ValueError(
-            f"The student's module returned shape {tuple(output.shape)} for "
-            f"{len(batch)} rows; ({len(batch)}, {n_classes}) is expected, one logit "
-            "for each class (or one, for two classes). A module class or factory is "
-            "called as student(n_features_in, n_classes)."
-        )
-    sums = output.sum(dim=1)
-    is_proba = (
-        output.shape[1] > 1
-        and bool((output >= 0).all())
-        and torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
-    )
-    if is_proba and not proba_expected:
-        raise ValueError(
-            "The student's module returns probabilities; logits are expected. Leave "
-            "out its softmax, or pass a skorch net with criterion=torch.nn.NLLLoss."
-        )
-    if proba_expected and not is_proba:
-        raise ValueError(
-            "The skorch student has criterion NLLLoss, which means that its module "
-            "returns probabilities, but it does not. Add a softmax, or use "
-            "criterion=torch.nn.CrossEntropyLoss with logits."
-        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ from joblib import Memory
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import mannwhitneyu
 from sklearn import get_config
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_regressor
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     StackingClassifier,
@@ -26,7 +25,7 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
-from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.metadata_routing import MetadataRouter, get_routing_for_object
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
@@ -35,7 +34,8 @@ from sklearn_slam._folds import Folds, check_folds
 from sklearn_slam._progress import Progress
 from sklearn_slam._rows import Rows, container, is_frame, is_numeric, take_rows
 from sklearn_slam._soft_labels import margins
-from sklearn_slam._validation import align_proba, check_proba
+from sklearn_slam._validation import align_proba, check_proba, order_columns
+from sklearn_slam._warn import warn
 
 MEMORIZED_AUC, SURELY_MEMORIZED_AUC, MEMORIZED_P = 0.55, 0.75, 3e-5
 """Probability that a labeled row's margin exceeds a pool row's beyond which the teacher
@@ -52,8 +52,9 @@ class CallableTeacher(ClassifierMixin, BaseEstimator):
     ----------
     predict_proba_function : callable
         From a table of at most 32,768 rows, in the container that the distiller
-        was given, to probabilities of shape (n_rows, n_classes). Retries and
-        smaller batches are the function's own affair.
+        was given, to probabilities of shape (n_rows, n_classes): an array, or a frame
+        with a column named after each class. Retries and smaller batches are the
+        function's own affair.
     classes : array-like of shape (n_classes,)
         Labels of the columns that it returns.
 
@@ -111,9 +112,15 @@ class CallableTeacher(ClassifierMixin, BaseEstimator):
         Returns
         -------
         proba : ndarray of shape (n_rows, n_classes)
-            What the function returned.
+            What the function returned; a frame's columns are ordered by their names.
         """
-        return np.asarray(self.predict_proba_function(X))
+        if not callable(self.predict_proba_function):
+            raise TypeError(
+                "predict_proba_function must be a function of a table, got "
+                f"{self.predict_proba_function!r}."
+            )
+        proba = self.predict_proba_function(X)
+        return np.asarray(order_columns(proba, self.classes_, "The function's frame"))
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the most likely class of each row.
@@ -158,20 +165,22 @@ def check_teacher(teacher: Any) -> bool:
         "scikit-learn estimator, or its function in "
         "sklearn_slam.CallableTeacher(function, classes)."
     )
-    if isinstance(teacher, type) or not hasattr(teacher, "__sklearn_tags__"):
+    if isinstance(teacher, type):
+        raise TypeError(
+            f"teacher is the class {teacher.__name__}; pass an instance, "
+            f"{teacher.__name__}()."
+        )
+    if not hasattr(teacher, "__sklearn_tags__"):
         raise TypeError(
             f"teacher must be a scikit-learn classifier, got {teacher!r}. {way_out}"
         )
     if not hasattr(teacher, "fit"):
         raise TypeError(f"teacher {teacher!r} has no fit method. {way_out}")
+    if is_regressor(teacher):
+        raise TypeError(f"teacher {teacher!r} is a regressor and knows no classes.")
     is_fitted = arrives_fitted(teacher)
     if is_fitted:
-        check_predicts_proba(teacher)
-        if not hasattr(teacher, "classes_"):
-            raise TypeError(
-                f"teacher {type(teacher).__name__} has no classes_, which say what "
-                f"the columns of predict_proba stand for. {way_out}"
-            )
+        check_says_proba(teacher)
     elif isinstance(teacher, FrozenEstimator):
         raise NotFittedError(
             "teacher is a FrozenEstimator around an estimator that is not fitted: fit "
@@ -192,13 +201,19 @@ def arrives_fitted(teacher: Any) -> bool:
     return True
 
 
-def check_predicts_proba(teacher: Any) -> None:
-    """Raise where a teacher has no ``predict_proba``."""
+def check_says_proba(teacher: Any) -> None:
+    """Raise where a fitted teacher has no probabilities, or they no classes."""
     if not hasattr(teacher, "predict_proba"):
         raise TypeError(
             f"teacher {type(teacher).__name__} has no predict_proba. Use a classifier "
-            "that has (some need a parameter for it), or wrap it in "
-            "sklearn.calibration.CalibratedClassifierCV."
+            "that has (some need a parameter for it, such as voting='soft'), or wrap "
+            "it in sklearn.calibration.CalibratedClassifierCV."
+        )
+    if not hasattr(teacher, "classes_"):
+        raise TypeError(
+            f"teacher {type(teacher).__name__} has no classes_, which say what the "
+            "columns of predict_proba stand for: it is no classifier. Put its function "
+            "into sklearn_slam.CallableTeacher(function, classes)."
         )
 
 
@@ -232,6 +247,7 @@ def align(
     name: str = "teacher.predict_proba",
 ) -> NDArray[np.float32]:
     """Check probabilities and order their columns as in ``classes``."""
+    proba = order_columns(proba, columns, name)
     proba = check_proba(proba, n_rows, len(columns), name)
     return align_proba(proba, np.asarray(columns), classes)
 
@@ -283,11 +299,10 @@ def fit_teacher(
     teacher: Any, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None
 ) -> Any:
     """Fit a clone of a teacher, with weights where it takes them."""
-    teacher = clone(teacher)
-    name = name_of_weights(teacher)
-    if sample_weight is None or name is None:
-        return teacher.fit(X, y)
-    return teacher.fit(X, y, **{name: sample_weight})
+    teacher, name = clone(teacher), name_of_weights(teacher)
+    weights = {} if sample_weight is None or name is None else {name: sample_weight}
+    teacher.fit(X, y, **weights)
+    return teacher
 
 
 def name_of_weights(estimator: Any) -> str | None:
@@ -296,13 +311,16 @@ def name_of_weights(estimator: Any) -> str | None:
     Many meta-estimators take any keyword, and hand it on to what they hold.
     """
     name = "sample_weight"
+    try:
+        routing = get_routing_for_object(estimator)
+    except NotImplementedError:  # a meta-estimator that does not route yet
+        routing = MetadataRouter(owner=estimator)
+    if get_config()["enable_metadata_routing"] and isinstance(routing, MetadataRouter):
+        return name if routing.consumes("fit", [name]) else None
     if has_fit_parameter(estimator, name):
         return name
-    routing = get_routing_for_object(estimator)
     if name in getattr(getattr(routing, "fit", None), "requests", ()):
         return name
-    if get_config()["enable_metadata_routing"]:
-        return name if routing.consumes("fit", [name]) else None
     if isinstance(estimator, Pipeline):
         step, last = estimator.steps[-1]
         inner = name_of_weights(last)
@@ -320,13 +338,11 @@ def name_of_weights(estimator: Any) -> str | None:
 def warn_unless_weighted(teacher: Any) -> None:
     """Warn where a teacher is to be fitted without the weights that were given."""
     if name_of_weights(teacher) is None:
-        warnings.warn(
+        warn(
             "sample_weight does not reach the teacher: the fit of "
             f"{type(teacher).__name__} takes none, or hands none on to all that it "
             "holds (metadata routing can tell it to). The student and the statistics "
             "of the teacher's accuracy are weighted.",
-            UserWarning,
-            stacklevel=4,
         )
 
 
@@ -368,8 +384,17 @@ def cross_fit(
 
     def fit_predict(train: Any, test: Any) -> NDArray[np.float32]:
         weights = None if sample_weight is None else sample_weight[train]
-        fitted = fit_teacher(teacher, take_rows(X, train), y[train], weights)
-        check_predicts_proba(fitted)
+        try:
+            fitted = fit_teacher(teacher, take_rows(X, train), y[train], weights)
+        except Exception as error:
+            if lacking := sorted(set(y.tolist()) - set(y[train].tolist())):
+                error.add_note(
+                    f"A fold's training rows lack class {lacking[:5]}, which some "
+                    "teachers cannot do without: label more of its rows, use another "
+                    "cv, or pass a fitted teacher."
+                )
+            raise
+        check_says_proba(fitted)
         proba = fitted.predict_proba(take_rows(X, test))
         return align(proba, len(test), fitted.classes_, classes)
 
@@ -403,15 +428,13 @@ def warn_if_memorized(
     if auc > SURELY_MEMORIZED_AUC or (
         auc > MEMORIZED_AUC and test.pvalue < MEMORIZED_P
     ):
-        warnings.warn(
+        warn(
             "The teacher seems to have been trained on the labeled rows: its margin "
             f"there exceeds that on unlabeled rows with probability {auc:.2f} (0.50 is "
             "expected of rows that are all new to it). What is estimated on such rows "
             "is too good, and mixing then does little. Pass labeled rows that are "
             "fresh to it, or pass it unfitted (sklearn.base.clone) to have it "
             "cross-fitted. If they are fresh, they are easier than the pool.",
-            UserWarning,
-            stacklevel=4,
         )
 
 

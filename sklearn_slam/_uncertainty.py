@@ -31,7 +31,7 @@ are. In boosting and stacking, members stand for parts of the answer."""
 
 
 def ensemble_spread(
-    teacher: Any, rows: Rows, n_classes: int, n_passes: int
+    teacher: Any, rows: Rows, classes: NDArray[Any], n_passes: int
 ) -> NDArray[np.float32] | None:
     """Return how far an ensemble's members, or dropout passes, lie apart.
 
@@ -39,7 +39,8 @@ def ensemble_spread(
     ----------
     teacher : fitted classifier, or None
     rows : Rows
-    n_classes : int
+    classes : ndarray of shape (n_classes,)
+        Sorted; the teacher may lack some.
     n_passes : int
         Passes of a student of this package that has dropout; torch's random state
         decides them.
@@ -57,28 +58,26 @@ def ensemble_spread(
             model = model[-1]
         else:
             model = model.estimator
-    members = _members(model, n_classes, n_passes)
+    members = _members(model, n_passes)
     if not members:
         return None
-    spread = np.empty((len(rows), n_classes), dtype=np.float32)
+    # Of a class that the teacher does not know, it cannot be sure.
+    spread = np.ones((len(rows), len(classes)), dtype=np.float32)
+    known = np.searchsorted(classes, model.classes_)
     for table, place in rows.chunks():
         for step in steps:
             table = step.transform(table)
-        spread[place] = np.std([member(table) for member in members], axis=0)
+        spread[place, known] = np.std([member(table) for member in members], axis=0)
     return spread
 
 
-def _members(
-    model: Any, n_classes: int, n_passes: int
-) -> list[Callable[[Any], NDArray[Any]]]:
+def _members(model: Any, n_passes: int) -> list[Callable[[Any], NDArray[Any]]]:
     """Return what an ensemble's members predict, as functions of a table."""
-    if len(getattr(model, "classes_", ())) != n_classes:
-        return []
     if getattr(model, "_dropout", None):
         return [model._predict_with_dropout] * n_passes
     members = model.estimators_ if isinstance(model, AVERAGES) else []
     if len(members) < 2 or not all(
-        len(member.classes_) == n_classes and hasattr(member, "predict_proba")
+        len(member.classes_) == len(model.classes_) and hasattr(member, "predict_proba")
         for member in members
     ):
         return []

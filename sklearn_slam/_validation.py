@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import numbers
-import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from sklearn_slam._rows import columns, container, is_frame, is_missing, is_numeric
+from sklearn_slam._warn import warn
 
 SHIFT_LIMIT = 3.0
 """Standard deviations between the medians of a column of X and of the pool
@@ -46,6 +48,11 @@ def split_labels(
     if y is None:
         raise ValueError(
             "This estimator requires y to be passed, but the target y is None."
+        )
+    if np.iterable(unlabeled_label) and not isinstance(unlabeled_label, str | bytes):
+        raise ValueError(
+            f"unlabeled_label must be one label, got {unlabeled_label!r}; replace "
+            "several marks in y by None."
         )
     if hasattr(y, "to_numpy") and not isinstance(y, np.ndarray):  # pandas, polars
         series = columns(y)[0] if is_frame(y) and y.shape[1] == 1 else y
@@ -94,7 +101,8 @@ def split_labels(
         elif not all(isinstance(label, str) for label in labels):
             kinds = sorted({type(label).__name__ for label in labels})
             raise ValueError(
-                f"Unknown label type: y mixes {kinds}; give labels of one type."
+                f"Unknown label type: y holds {kinds}; give text, numbers or booleans, "
+                "and one of these only."
             )
     if labels.dtype.kind == "f" and np.isinf(labels).any():
         raise ValueError("Input y contains infinity; mark unlabeled rows by NaN.")
@@ -110,30 +118,43 @@ def warn_about_marks(classes: NDArray[Any], class_counts: NDArray[np.intp]) -> N
     """Warn where a class looks like a mark for missing labels."""
     marks = [label for label in classes.tolist() if label in TEXT_MARKS]
     if marks:
-        warnings.warn(
+        warn(
             f"y contains the class {marks[0]!r}, a string. Missing labels are marked "
             "by None, NaN or pandas.NA; if it marks them, too, convert it before fit, "
             f"or pass unlabeled_label={marks[0]!r}.",
-            UserWarning,
-            stacklevel=4,
         )
     if classes.dtype.kind in "if" and -1 in classes:
         others = classes[classes != -1]
         if len(others) >= 2 and (others >= 0).all():
             n_marked = int(class_counts[classes == -1][0])
-            warnings.warn(
+            warn(
                 f"y contains -1 in {n_marked} rows, which is treated as a class. "
                 "If it marks unlabeled rows, pass unlabeled_label=-1.",
-                UserWarning,
-                stacklevel=4,
             )
+
+
+def warn_about_unshared(label_classes: NDArray[Any], teacher_classes: Any) -> None:
+    """Warn where labels and a fitted teacher do not know the same classes."""
+    unseen = np.setdiff1d(teacher_classes, label_classes)[:10].tolist()
+    if unseen:
+        warn(
+            f"No labeled row has class {unseen}, which the teacher knows; how often it "
+            "is right there is not known.",
+        )
+    unknown = np.setdiff1d(label_classes, teacher_classes)[:10].tolist()
+    if unknown:
+        warn(
+            f"The teacher does not know class {unknown} of y, and is wrong on all of "
+            "its rows.",
+        )
 
 
 def check_two_classes(classes: NDArray[Any]) -> None:
     """Raise where there is nothing to tell apart."""
     if len(classes) < 2:
         raise ValueError(
-            f"y holds one class only ({classes[0]!r}); at least two classes are needed."
+            f"y holds one class only ({classes.tolist()[0]!r}) among the rows that "
+            "weigh anything; at least two classes are needed."
         )
 
 
@@ -170,6 +191,35 @@ def union_of_classes(label_classes: NDArray[Any], teacher_classes: Any) -> NDArr
             f"teacher.classes_ {teacher_classes[:5]!r}."
         )
     return np.union1d(label_classes, teacher_classes)
+
+
+def order_columns(proba: Any, classes: NDArray[Any], name: str) -> Any:
+    """Return a frame of probabilities with its columns in the order of classes.
+
+    Those of an array, and of a frame that was made without names, are so already.
+    """
+    if not is_frame(proba):
+        return proba
+    names, labels = list(proba.columns), np.asarray(classes).tolist()
+    # By value, under which 1, 1.0 and True are the same; then as text.
+    for told in (lambda label: label, _as_text):
+        place_of = {told(column): place for place, column in enumerate(names)}
+        wanted = [told(label) for label in labels]
+        if place_of.keys() == set(wanted):
+            return proba.to_numpy()[:, [place_of[label] for label in wanted]]
+    unnamed = list(range(len(names))), [f"column_{n}" for n in range(len(names))]
+    if names in unnamed:
+        return proba.to_numpy()
+    raise ValueError(
+        f"{name} has columns {names[:10]}, but the classes are {labels[:10]}. Name a "
+        "column after each class, or give an array whose columns follow them."
+    )
+
+
+def _as_text(label: Any) -> str:
+    """Return a label as text; 1.0 stands for the integer 1 beside missing labels."""
+    whole = isinstance(label, float) and label.is_integer()
+    return str(int(label) if whole else label)
 
 
 def check_proba(proba: Any, n_rows: int, n_classes: int, name: str) -> NDArray[Any]:
@@ -319,7 +369,10 @@ def check_pool_matches(X: Any, X_unlabeled: Any) -> None:
         for name, *both in zip(
             X.columns, columns(X), columns(X_unlabeled), strict=True
         ):
-            if is_numeric(both[0]) != is_numeric(both[1]):
+            # A column without a value has no type of its own.
+            if is_numeric(both[0]) != is_numeric(both[1]) and not any(
+                all(map(is_missing, column.to_list())) for column in both
+            ):
                 raise ValueError(
                     f"Column {name!r} is of dtype {both[0].dtype} in X and of dtype "
                     f"{both[1].dtype} in X_unlabeled: it holds numbers in one of them "
@@ -370,12 +423,10 @@ def warn_about_pool(X: Any, pool: Any) -> None:
             f"of {np.median(ratios):.0f} or more"
         )
     if found:
-        warnings.warn(
+        warn(
             f"X_unlabeled lies far from X: {found}. If a Pipeline step scales X, it "
             "may not have seen the pool: enable metadata routing and pass "
             "transform_input=['X_unlabeled'] to the Pipeline.",
-            UserWarning,
-            stacklevel=4,
         )
 
 
@@ -395,7 +446,12 @@ def check_weights(
     """Return weights as a float array, None where there are none, or raise."""
     if weights is None:
         return None
-    weights = np.asarray(weights, dtype=np.float64)
+    try:
+        weights = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} must hold a number for each row, got {weights!r}."
+        ) from error
     if weights.shape != (n_rows,):
         raise ValueError(
             f"{name} has shape {weights.shape}, expected ({n_rows},): one weight a row."
@@ -407,13 +463,22 @@ def check_weights(
     return weights
 
 
+def relative_weights(
+    weights: NDArray[np.float64] | None, n_rows: int
+) -> NDArray[np.float64]:
+    """Return weights that are 1 in the mean over rows that weigh anything."""
+    if weights is None:
+        return np.ones(n_rows)
+    return weights / weights[weights > 0].mean()
+
+
 def encode(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:
     """Return each label's position in the sorted ``classes``."""
     return np.searchsorted(classes, labels)
 
 
-def take_sample_weight(params: dict[str, Any]) -> Any:
-    """Return ``sample_weight`` of keyword arguments that may hold nothing else.
+def take_sample_weight(params: dict[str, Any], fit: Callable[..., Any]) -> Any:
+    """Return ``sample_weight`` of keyword arguments of ``fit`` with nothing else.
 
     A ``fit`` that names ``sample_weight`` promises that weights equal repeated
     rows, which training on mini-batches keeps in expectation only; taken from
@@ -421,7 +486,11 @@ def take_sample_weight(params: dict[str, Any]) -> Any:
     """
     unknown = sorted(set(params) - {"sample_weight"})
     if unknown:
-        raise TypeError(f"fit() got unexpected keyword arguments {unknown}.")
+        known = [name for name in inspect.signature(fit).parameters if name != "params"]
+        raise TypeError(
+            f"fit() got unexpected keyword arguments {unknown}; it takes "
+            f"{[*known, 'sample_weight']}."
+        )
     return params.get("sample_weight")
 
 

@@ -10,9 +10,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import StratifiedKFold, check_cv
+from sklearn.utils import check_consistent_length
 
 from sklearn_slam._rows import take_rows
-from sklearn_slam._validation import split_labels
+from sklearn_slam._validation import split_labels, warn_about_marks
 
 __all__ = ["SemiSupervisedSplit", "UnlabeledPool"]
 
@@ -75,10 +76,12 @@ class SemiSupervisedSplit(BaseEstimator):
         self, X: Any, y: Any, groups: Any
     ) -> tuple[NDArray[np.bool_], Any, NDArray[Any], NDArray[Any] | None]:
         """Tell which rows are labeled, and return what ``cv`` is to see of them."""
+        check_consistent_length(X, y, groups)
         has_label, labels = split_labels(y, self.unlabeled_label)
         (labeled,) = np.nonzero(has_label)
         if not len(labeled):
             raise ValueError("y has no labeled row; there is nothing to test on.")
+        warn_about_marks(*np.unique(labels, return_counts=True))
         if groups is not None:
             groups = np.asarray(groups)[labeled]
         rows = take_rows(X, labeled) if hasattr(X, "shape") else labeled

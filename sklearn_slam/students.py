@@ -7,7 +7,6 @@ import inspect
 import math
 import numbers
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -35,6 +34,7 @@ from sklearn_slam._training import (
     TrainingSet,
 )
 from sklearn_slam._validation import check_integer, is_real
+from sklearn_slam._warn import warn
 
 __all__ = ["MLPStudent", "SkorchStudent", "TorchStudent"]
 
@@ -111,6 +111,7 @@ class ModuleStudent(BaseStudent):
         raise NotImplementedError
 
     def _check_parameters(self) -> None:
+        super()._check_parameters()
         check_training_parameters(self)
 
     def _make_net(self, source: BatchSource, split: Split) -> NeuralNet:
@@ -290,7 +291,10 @@ class MLPStudent(ModuleStudent):
         if not is_real(self.dropout, 0, 1) or self.dropout == 1:
             raise ValueError(f"dropout must lie in [0, 1), got {self.dropout!r}.")
         if not self._widths or not all(
-            isinstance(width, numbers.Integral) and width >= 1 for width in self._widths
+            isinstance(width, numbers.Integral)
+            and not isinstance(width, bool)
+            and width >= 1
+            for width in self._widths
         ):
             raise ValueError(
                 "hidden_layer_sizes must be a width or hold at least one, integers of "
@@ -421,7 +425,14 @@ class TorchStudent(ModuleStudent):
             module = copy.deepcopy(self.module)
         else:
             row = source.batch(torch.zeros(1, dtype=torch.int64))
-            module = self.module(row.shape[1], len(self.classes_))
+            sizes = row.shape[1], len(self.classes_)
+            try:
+                module = self.module(*sizes)
+            except TypeError as error:
+                raise TypeError(
+                    "The student's module is called as module(n_features_in, "
+                    f"n_classes), here {sizes}, and does not take that: {error}"
+                ) from error
         if not isinstance(module, nn.Module):
             raise TypeError(
                 "The student's factory must return a torch nn.Module, got "
@@ -529,12 +540,10 @@ class SkorchStudent(BaseStudent):
         else:
             default = inspect.signature(type(net).__init__).parameters["train_split"]
             if getattr(default.default, "__dict__", 0) != vars(net.train_split):
-                warnings.warn(
+                warn(
                     "The skorch student's train_split is replaced: held-out pool rows "
                     "with the teacher's labels take its place. train_split=None holds "
                     "none out.",
-                    UserWarning,
-                    stacklevel=6,
                 )
         if getattr(net, "classes", "none of its own") is None:
             # What scoring callbacks ask for; the net cannot infer it from batches.
@@ -644,6 +653,11 @@ def as_student(student: Any) -> BaseStudent:
     """
     if student is None:
         return MLPStudent()
+    if isinstance(student, type) and issubclass(student, BaseStudent):
+        raise TypeError(
+            f"student is the class {student.__name__}; pass an instance, "
+            f"{student.__name__}()."
+        )
     if isinstance(student, BaseStudent):
         return clone(student)
     if isinstance(student, Pipeline):

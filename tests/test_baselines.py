@@ -44,6 +44,7 @@ from sklearn_slam._losses import ClosedForm, cross_entropy
 from sklearn_slam._rows import Rows
 from sklearn_slam._uncertainty import ensemble_spread
 
+THREE = np.arange(3)
 FAMILY = [
     PlainDistiller,
     TaylorDistiller,
@@ -294,12 +295,12 @@ def test_ups_takes_uncertainty_from_members(table):
     ]
     for teacher in members:
         teacher = make_pipeline(StandardScaler(), teacher).fit(X, y)
-        spread = ensemble_spread(FrozenEstimator(teacher), Rows.of(pool), 3, 2)
+        spread = ensemble_spread(FrozenEstimator(teacher), Rows.of(pool), THREE, 2)
         assert spread.shape == (len(pool), 3)
         assert spread.min() >= 0
         # The standard deviation of numbers in [0, 1].
         assert 0 < spread.max() <= 0.5
-    assert ensemble_spread(GaussianNB().fit(X, y), Rows.of(pool), 3, 2) is None
+    assert ensemble_spread(GaussianNB().fit(X, y), Rows.of(pool), THREE, 2) is None
     with pytest.warns(UserWarning, match="shows no uncertainty") as caught:
         fitted(UPSDistiller, table)
     assert {warning.filename for warning in caught} == {__file__}
@@ -316,9 +317,9 @@ def test_ups_takes_uncertainty_from_dropout(table):
     again = fitted(UPSDistiller, (X, y, pool), student, max_uncertainty=0.4)
     assert_allclose(model.predict_proba(X), again.predict_proba(X))
     torch.manual_seed(0)
-    assert ensemble_spread(student, Rows.of(pool), 3, 4).max() > 0
+    assert ensemble_spread(student, Rows.of(pool), THREE, 4).max() > 0
     without = MLPStudent((8,), max_epochs=2, random_state=0).fit(X, y)
-    assert ensemble_spread(without, Rows.of(pool), 3, 4) is None
+    assert ensemble_spread(without, Rows.of(pool), THREE, 4) is None
 
 
 @pytest.mark.parametrize(
@@ -402,8 +403,8 @@ def test_members_of_an_ensemble_take_frames(table):
         RandomForestClassifier(5, random_state=0),
         BaggingClassifier(GaussianNB(), 5, max_features=0.5, random_state=0),
     ):
-        of_frame = ensemble_spread(teacher.fit(frame, y), Rows.of(rest), 3, 2)
-        of_array = ensemble_spread(teacher.fit(X, y), Rows.of(pool), 3, 2)
+        of_frame = ensemble_spread(teacher.fit(frame, y), Rows.of(rest), THREE, 2)
+        of_array = ensemble_spread(teacher.fit(X, y), Rows.of(pool), THREE, 2)
         assert_allclose(of_frame, of_array)
 
 
@@ -447,3 +448,12 @@ def test_weighting_trains_what_a_loss_has_to_learn(table, teacher, monkeypatch):
     model = WeightedDistiller(teacher, vid_weight=0.5, max_epochs=3, random_state=0)
     model.fit(X, y, X_unlabeled=pool)
     assert (made[0].matrix.detach() != torch.eye(3)).any()
+
+
+def test_members_of_a_teacher_that_lacks_a_class_show_uncertainty(table):
+    X, y, pool = table
+    forest = RandomForestClassifier(20, random_state=0).fit(X[y < 2], y[y < 2])
+    of_all = ensemble_spread(forest, Rows.of(pool), THREE, 2)
+    of_two = ensemble_spread(forest, Rows.of(pool), np.arange(2), 2)
+    assert_array_equal(of_all[:, :2], of_two)
+    assert (of_all[:, 2] == 1).all()

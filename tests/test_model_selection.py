@@ -146,6 +146,18 @@ def test_nothing_to_test_on_raises(y, message):
             SemiSupervisedSplit(3).get_n_splits(np.zeros((N_ROWS, 2)), y)
 
 
+def test_marks_that_count_as_a_class_warn():
+    X, y = np.zeros((6, 1)), np.array([0, 1, 0, 1, -1, -1])
+    with pytest.warns(UserWarning, match="pass unlabeled_label=-1"):
+        list(SemiSupervisedSplit(2).split(X, y))
+    list(SemiSupervisedSplit(2, unlabeled_label=-1).split(X, y))  # no warning
+
+
+def test_rows_and_labels_are_as_many():
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        next(SemiSupervisedSplit(2).split(np.zeros((3, 1)), np.arange(6) % 2))
+
+
 def test_cross_validation_takes_missing_labels():
     X, y = table()
     cv = SemiSupervisedSplit(4, random_state=0)

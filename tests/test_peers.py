@@ -9,6 +9,7 @@ from sklearn import config_context
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA
 from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
@@ -339,3 +340,40 @@ def test_interrupting_a_peer_interrupts_the_fit(table, teacher, tmp_path, monkey
     again = quick(teacher).fit(X, y, X_unlabeled=pool)
     model.fit(X, y, X_unlabeled=pool)
     assert_array_equal(model.predict_proba(X), again.predict_proba(X))
+
+
+def test_what_counts_in_the_labels_is_told(table, teacher):
+    X, y, pool = table
+    beside = quick(teacher, peers=True).fit(X, y, X_unlabeled=pool)
+    assert list(beside.label_weights_) == ["teacher", "network", "trees", "linear"]
+    assert min(beside.label_weights_.values()) >= 0
+    alone = quick(teacher, peers=False).fit(X, y, X_unlabeled=pool)
+    assert alone.label_weights_ == {"teacher": 1.0}
+    assert alone.n_unlabeled_ == len(pool)
+
+
+def test_peers_that_cannot_be_kept_are_announced(table, teacher):
+    X, y, pool = table
+    student = MLPStudent((16,), preprocessor=SelectKBest(k=4))
+    with pytest.warns(UserWarning, match="peers=True is not kept"):
+        slam = SLaMDistiller(teacher, student, peers=True, max_epochs=3)
+    assert slam.label_weights_ == {"teacher": 1.0}
+
+
+def test_rows_that_weigh_nothing_leave_the_others_their_weight(table, monkeypatch):
+    X, y, pool = table
+    seen = []
+
+    class Recorded(LogisticRegression):
+        def fit(self, X, y, sample_weight=None):
+            seen.append(np.unique(sample_weight).tolist())
+            return super().fit(X, y, sample_weight)
+
+    monkeypatch.setattr(_peers, "LogisticRegression", Recorded)
+    rows, labels = np.concatenate([X, X]), np.concatenate([y, y])
+    weights = np.repeat([2.0, 0.0], len(y))
+    quick(GaussianNB(), peers=True).fit(
+        rows, labels, X_unlabeled=pool, sample_weight=weights
+    )
+    assert seen
+    assert all(unique == [1.0] for unique in seen)

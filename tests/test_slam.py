@@ -12,7 +12,7 @@ import scipy.sparse as sp
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_digits
 from sklearn.ensemble import (
@@ -23,7 +23,7 @@ from sklearn.ensemble import (
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
@@ -42,6 +42,7 @@ from sklearn_slam import (
     SLaMDistiller,
     TorchStudent,
     UnlabeledPool,
+    WeightedDistiller,
 )
 
 
@@ -478,7 +479,8 @@ def test_columns_of_the_teacher_are_aligned(table):
     assert_array_equal(slam.classes_, [0, 1, 2, 9])
     assert (slam.teacher_accuracy_.hits_ == (y == 2)).all()
     few = CallableTeacher(lambda rows: np.full((len(rows), 2), 0.5), classes=[0, 1])
-    assert_array_equal(quick(few).fit(X, y, X_unlabeled=pool).classes_, [0, 1, 2])
+    with pytest.warns(UserWarning, match=r"does not know class \[2\] of y"):
+        assert_array_equal(quick(few).fit(X, y, X_unlabeled=pool).classes_, [0, 1, 2])
 
 
 def test_memorized_rows_warn_and_fresh_rows_do_not(table):
@@ -567,7 +569,8 @@ def test_bad_parameters(table, teacher, params, message):
     ("teacher", "error", "message"),
     [
         (LinearSVC(), TypeError, "has no predict_proba"),
-        (LogisticRegression, TypeError, "must be a scikit-learn classifier"),
+        (LogisticRegression, TypeError, r"pass an instance, LogisticRegression\(\)"),
+        (LinearRegression(), TypeError, "is a regressor"),
         (len, TypeError, "FrozenEstimator.*CallableTeacher"),
         (FrozenEstimator(GaussianNB()), NotFittedError, "fit it first"),
         (
@@ -696,17 +699,65 @@ def test_teacher_that_is_mostly_wrong_is_learned_unmixed(table):
 
 
 @pytest.mark.parametrize(
-    ("params", "times", "message"),
+    ("distiller", "params", "times", "message"),
     [
-        ({"cv": 80}, 1.0, "folds were asked for"),
-        ({"alpha": 0.3}, 1.0, "is raised to"),
-        ({}, None, "There are no unlabeled rows"),
-        ({}, 1e4, "lies far from X"),
+        (SLaMDistiller, {"cv": 80}, 1.0, "folds were asked for"),
+        (SLaMDistiller, {"alpha": 0.3}, 1.0, "is raised to"),
+        (WeightedDistiller, {"alpha": 0.3}, 1.0, "is raised to"),
+        (SLaMDistiller, {}, None, "There are no unlabeled rows"),
+        (SLaMDistiller, {}, 1e4, "lies far from X"),
     ],
 )
-def test_warnings_name_the_line_that_called_fit(table, teacher, params, times, message):
+def test_warnings_name_the_line_that_called_fit(
+    table, teacher, distiller, params, times, message
+):
     X, y, pool = table
     rows = None if times is None else times * pool
+    model = distiller(teacher, SmallNet, max_epochs=3, random_state=0, **params)
     with pytest.warns(UserWarning, match=message) as caught:
-        quick(teacher, **params).fit(X, y, X_unlabeled=rows)
+        model.fit(X, y, X_unlabeled=rows)
     assert {warning.filename for warning in caught} == {__file__}
+
+
+def test_warnings_of_folds_for_peers_name_that_line(table, teacher):
+    X, y, pool = table
+    slam = quick(teacher.fit(X[60:], y[60:]), peers=True, cv=40)
+    with pytest.warns(UserWarning, match="folds were asked for") as caught:
+        slam.fit(X[:60], y[:60], X_unlabeled=pool)
+    assert {warning.filename for warning in caught} == {__file__}
+
+
+class CountsFits(ClassifierMixin, BaseEstimator):
+    """A teacher that costs much to fit."""
+
+    n_fits = 0
+
+    def fit(self, X, y):
+        type(self).n_fits += 1
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict_proba(self, X):
+        return np.full((len(X), len(self.classes_)), 1 / len(self.classes_))
+
+
+@pytest.mark.parametrize(
+    ("student", "params", "error", "message"),
+    [
+        (nn.Linear(7, 3), {}, ValueError, "module fails on encoded rows"),
+        (lambda n_features: nn.Linear(n_features, 3), {}, TypeError, "n_features_in"),
+        (lambda n_in, n_out: nn.Linear(n_in, 2), {}, ValueError, "returned shape"),
+        (nn.Linear, {"alpha": lambda margin: "x"}, ValueError, "alpha must return"),
+        (nn.Linear, {"alpha": lambda margin: 2 + margin}, ValueError, "outside"),
+        (MLPStudent(preprocessor="scale"), {}, TypeError, "must be a transformer"),
+        (MLPStudent, {}, TypeError, r"pass an instance, MLPStudent\(\)"),
+    ],
+)
+def test_faults_of_the_student_are_known_before_a_teacher_is_fitted(
+    table, student, params, error, message
+):
+    X, y, pool = table
+    CountsFits.n_fits = 0
+    with pytest.raises(error, match=message):
+        quick(CountsFits(), student, **params).fit(X, y, X_unlabeled=pool)
+    assert CountsFits.n_fits == 0

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from catboost import CatBoostClassifier
@@ -15,6 +16,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import make_classification
 from sklearn.ensemble import (
+    AdaBoostClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
     StackingClassifier,
@@ -23,6 +25,7 @@ from sklearn.ensemble import (
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
@@ -37,6 +40,7 @@ from sklearn.preprocessing import MaxAbsScaler
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from skorch import NeuralNetClassifier
 from torch import nn
+from xgboost import XGBClassifier
 
 from sklearn_slam import CallableTeacher, SLaMDistiller, UnlabeledPool
 from sklearn_slam._teacher import default_teacher, fit_teacher, warn_if_memorized
@@ -288,7 +292,7 @@ def test_folds_beyond_the_labeled_rows_are_refused(table):
     X, y, pool = table
     target = np.where(np.arange(len(y)) < 60, y, np.nan)
     cv = PredefinedSplit(np.arange(len(y)) % 3)
-    with pytest.raises(ValueError, match="cv names row 89, but there are 60 labeled"):
+    with pytest.raises(ValueError, match="cv names row 61, but there are 60 labeled"):
         quick(GaussianNB(), cv=cv).fit(X, target, X_unlabeled=pool)
 
 
@@ -313,9 +317,25 @@ def test_given_frames_are_read_by_the_names_of_their_columns(table):
     expected = predict(["a", "b", "c"])
     assert_array_equal(predict(["c", "a", "b"], (2, 0, 1)), expected)
     assert_array_equal(predict(None), expected)
-    assert_array_equal(predict(["p0", "p1", "p2"]), expected)
-    with pytest.raises(ValueError, match="some of which are classes"):
-        predict(["a", "b", "other"])
+    for columns in (["a", "b", "other"], ["p2", "p1", "p0"]):
+        with pytest.raises(ValueError, match="Name a column after each class"):
+            predict(columns)
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_frames_of_a_function_are_read_by_the_names_of_their_columns(table, frame):
+    X, y, _ = table
+    proba = GaussianNB().fit(X, y).predict_proba(X)
+    named = {str(label): proba[:, label] for label in (2, 0, 1)}
+    teacher = CallableTeacher(lambda X: frame(named), [0, 1, 2])
+    assert_array_equal(teacher.predict_proba(X), proba)
+    unnamed = CallableTeacher(lambda X: frame(proba), [0, 1, 2])
+    assert_array_equal(unnamed.predict_proba(X), proba)
+    other = CallableTeacher(lambda X: frame({"x": proba[:, 0], **named}), [0, 1, 2])
+    with pytest.raises(ValueError, match="The function's frame has columns"):
+        other.predict_proba(X)
+    with pytest.raises(TypeError, match="predict_proba_function must be a function"):
+        CallableTeacher("http://localhost", [0, 1]).predict_proba(X)
 
 
 @pytest.mark.parametrize("name", ["teacher_proba", "teacher_proba_unlabeled"])
@@ -382,3 +402,75 @@ def test_rows_that_a_teacher_learned_from_are_noticed(teacher):
             warnings.simplefilter("always")
             warn_if_memorized(*rows)
         assert len(caught) == warned
+
+
+@pytest.mark.parametrize(
+    ("cv", "message"),
+    [
+        ([(np.arange(90), np.arange(90))], "tests on rows that it trains on"),
+        ([1, 2, 3], "cv must be a number of folds, a splitter, or folds"),
+        (2.5, "cv must be a number of folds, a splitter, or folds"),
+        ([([], np.arange(90))], "one class only among its training rows"),
+        ([(np.arange(45), np.arange(-45, 0))], "cv names row -45"),
+        ([(np.arange(90) < 9, np.arange(50) > 9)], "masks of 50 rows"),
+    ],
+)
+def test_folds_that_do_not_serve_are_named(table, cv, message):
+    X, y, pool = table
+    with pytest.raises(ValueError, match=message):
+        quick(GaussianNB(), cv=cv).fit(X, y, X_unlabeled=pool)
+
+
+class Odd(GaussianNB):
+    """A teacher whose fit returns nothing."""
+
+    def fit(self, X, y):
+        super().fit(X, y)
+
+
+def test_a_teacher_may_return_nothing_from_fit(table):
+    X, y, pool = table
+    odd, even = (
+        quick(teacher).fit(X, y, X_unlabeled=pool) for teacher in (Odd(), GaussianNB())
+    )
+    assert_array_equal(odd.predict_proba(pool), even.predict_proba(pool))
+
+
+def test_what_is_no_classifier_is_named(table):
+    X, y, pool = table
+    with pytest.raises(TypeError, match=r"GaussianMixture has no classes_"):
+        quick(GaussianMixture(3)).fit(X, y, X_unlabeled=pool)
+
+
+def test_a_class_that_a_fold_lacks_is_named():
+    X, y = make_classification(60, n_informative=3, n_classes=3, random_state=0)
+    (at,) = np.nonzero(y == 1)
+    rows = np.setdiff1d(np.arange(60), at[1:])
+    with pytest.raises(ValueError, match="Invalid classes") as caught:
+        quick(XGBClassifier(n_estimators=2)).fit(X[rows], y[rows], X_unlabeled=X)
+    assert "A fold's training rows lack class [1]" in caught.value.__notes__[0]
+
+
+def test_weights_under_routing_go_where_they_are_taken(table):
+    X, y, pool = table
+    given = {"X_unlabeled": pool, "sample_weight": np.ones(len(y))}
+    with config_context(enable_metadata_routing=True):
+        weighed = GaussianNB().set_fit_request(sample_weight=True)
+        quick(CalibratedClassifierCV(weighed)).fit(X, y, **given)  # no warning
+        for teacher in (AdaBoostClassifier(), CalibratedClassifierCV(GaussianNB())):
+            with pytest.warns(UserWarning, match="does not reach the teacher"):
+                quick(teacher).fit(X, y, **given)
+
+
+def test_labels_of_one_class_that_weigh_anything_are_refused(table):
+    X, y, pool = table
+    weights = (y == 0).astype(float)
+    with pytest.raises(ValueError, match=r"one class only \(0\) among the rows that"):
+        quick(GaussianNB()).fit(X, y, X_unlabeled=pool, sample_weight=weights)
+
+
+def test_probabilities_of_no_pool_are_refused(table):
+    X, y, _ = table
+    given = {"teacher_proba_unlabeled": np.ones((3, 3)) / 3}
+    with pytest.raises(ValueError, match="is given, but X_unlabeled is not"):
+        quick(GaussianNB()).fit(X, y, **given)

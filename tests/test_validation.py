@@ -14,6 +14,8 @@ from sklearn_slam._validation import (
     check_proba,
     check_weights,
     encode,
+    order_columns,
+    relative_weights,
     split_labels,
     take_sample_weight,
     union_of_classes,
@@ -134,7 +136,7 @@ def test_mark_and_missing_label_are_both_unlabeled(y, mark):
         (np.array([0.0, -np.inf]), "infinity"),
         (np.zeros((2, 2)), r"shape \(2, 2\): multi-output"),
         (np.array([0.5, 1.5]), "Unknown label type"),
-        (np.array(["a", 1], dtype=object), r"y mixes \['int', 'str'\]"),
+        (np.array(["a", 1], dtype=object), r"y holds \['int', 'str'\]"),
         ([0, 1, 0], "X has 2 rows, y has 3"),
     ],
 )
@@ -384,10 +386,63 @@ def test_codes_point_at_labels(labels):
 
 
 def test_only_sample_weight_is_taken():
-    assert take_sample_weight({}) is None
-    assert take_sample_weight({"sample_weight": 3}) == 3
-    with pytest.raises(TypeError, match="'weight'"):
-        take_sample_weight({"weight": 3})
+    def fit(X, y, *, X_unlabeled=None, **params):
+        return take_sample_weight(params, fit)
+
+    assert fit(1, 2) is None
+    assert fit(1, 2, sample_weight=3) == 3
+    with pytest.raises(
+        TypeError, match=r"\['X_unlabelled'\]; it takes .*'X_unlabeled'"
+    ):
+        fit(1, 2, X_unlabelled=3)
+
+
+@pytest.mark.parametrize("mark", [[-1], {-1}, np.array([1, 2])])
+def test_one_label_marks_unlabeled_rows(mark):
+    with pytest.raises(ValueError, match="unlabeled_label must be one label"):
+        split_labels([0, 1, -1], mark)
+
+
+def test_weights_that_are_no_numbers_are_named():
+    with pytest.raises(ValueError, match="sample_weight must hold a number for each"):
+        check_weights("balanced", 3, "sample_weight")
+
+
+def test_relative_weights_count_rows_that_weigh_anything():
+    assert_array_equal(relative_weights(None, 2), [1, 1])
+    assert_array_equal(relative_weights(np.array([0.0, 1.0, 3.0]), 3), [0, 0.5, 1.5])
+
+
+def test_columns_of_probabilities_are_found_by_name():
+    proba = np.array([[0.2, 0.8], [0.6, 0.4]])
+
+    def ordered(columns, classes):
+        frame = pd.DataFrame(proba, columns=columns)
+        return order_columns(frame, np.array(classes), "proba")
+
+    for columns, classes in (
+        ([1, 0], [0.0, 1.0]),  # labels beside NaN are floats
+        (["1", "0"], [0, 1]),
+        (["1", "0"], [0.0, 1.0]),
+        ([True, False], [False, True]),
+        (["b", "a"], ["a", "b"]),
+        ([0, 1], [1, 0]),
+        (["0", "1"], [1, 0]),
+    ):
+        assert_array_equal(ordered(columns, classes), proba[:, ::-1])
+    for columns in (None, ["column_0", "column_1"]):
+        assert_array_equal(ordered(columns, ["a", "b"]), proba)
+    assert order_columns(proba, np.array([1, 0]), "proba") is proba
+    with pytest.raises(ValueError, match=r"proba has columns \['p1', 'p0'\], but"):
+        ordered(["p1", "p0"], [0, 1])
+
+
+@pytest.mark.parametrize("empty", [pd.DataFrame, pl.DataFrame])
+def test_a_pool_column_without_a_value_has_no_type(empty):
+    X = empty({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    check_pool_matches(X, empty({"a": [1.0, 2.0], "b": [None, None]}))
+    with pytest.raises(ValueError, match="Column 'b' is of dtype"):
+        check_pool_matches(X, empty({"a": [1.0, 2.0], "b": ["x", None]}))
 
 
 def test_a_missing_date_is_no_label():
@@ -403,5 +458,5 @@ def test_infinity_beside_none_is_named():
 
 
 def test_numbers_beside_strings_are_refused():
-    with pytest.raises(ValueError, match="y mixes"):
+    with pytest.raises(ValueError, match="one of these only"):
         split_labels([1, "a"])
