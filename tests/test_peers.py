@@ -355,8 +355,9 @@ def test_what_counts_in_the_labels_is_told(table, teacher):
 def test_peers_that_cannot_be_kept_are_announced(table, teacher):
     X, y, pool = table
     student = MLPStudent((16,), preprocessor=SelectKBest(k=4))
+    slam = SLaMDistiller(teacher, student, peers=True, max_epochs=3)
     with pytest.warns(UserWarning, match="peers=True is not kept"):
-        slam = SLaMDistiller(teacher, student, peers=True, max_epochs=3)
+        slam.fit(X, y, X_unlabeled=pool)
     assert slam.label_weights_ == {"teacher": 1.0}
 
 
