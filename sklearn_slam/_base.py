@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory, validate_dat
 
 from sklearn_slam._fit_rows import FitRows, validate_fit_rows
 from sklearn_slam._labeling import Task, label_with_teacher
+from sklearn_slam._module_student import TRAINING_PARAMETERS, check_training_parameters
 from sklearn_slam._progress import CallbackSupportMixin, Progress
 from sklearn_slam._rows import Rows
 from sklearn_slam._soft_labels import temper
@@ -38,13 +39,7 @@ from sklearn_slam._validation import (
     warn_about_unshared,
 )
 from sklearn_slam._warn import warn
-from sklearn_slam.students import (
-    TRAINING_PARAMETERS,
-    allows_nan,
-    as_student,
-    check_training_parameters,
-    has_preprocessing,
-)
+from sklearn_slam.students import allows_nan, as_student, has_preprocessing
 
 AUTO_LABELED_WEIGHTS = 0.05, 0.15
 """Bounds on labeled_weight="auto". Rows count alike between them, as in the paper;
@@ -514,7 +509,9 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
         What is wrong with either is to be known before a teacher is fitted.
         """
-        student.set_params(random_state=int(rng.randint(np.iinfo(np.int32).max)))
+        seed = int(rng.randint(np.iinfo(np.int32).max))
+        if student.random_state is None:
+            student.set_params(random_state=seed)
         # The rows were checked; names and number of features are left to record.
         validate_data(student, rows.X, skip_check_array=True)
         # Tags of Pipelines and other meta-estimators deny missing values that their
@@ -619,6 +616,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             weights=weights,
             labeled_share=float(share),
             refresh=objective.refresh,
+            pool_is_labeled=not len(rows.pool),
         )
 
 

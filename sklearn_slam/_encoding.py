@@ -83,8 +83,9 @@ class TableEncoder:
         self.bin_edges_: dict[int, list[float]] = {}
         if self.kind_ == "sparse":
             _check_entries(X.data)
-            largest = np.asarray(abs(X).max(axis=0).todense()).ravel()
-            self.scale_ = _inverse(largest)
+            # In float64: integers hold no opposite of their least.
+            largest = abs(X.astype(np.float64)).max(axis=0)
+            self.scale_ = _inverse(np.asarray(largest.todense()).ravel())
             self.n_numeric_ = X.shape[1]
             self.n_categories_: list[int] = []
             return self
@@ -100,6 +101,11 @@ class TableEncoder:
                     self.names_.append(name)
                 else:
                     self.codes_[name] = _frequent_categories(column)
+        self.text_ = {
+            name
+            for name, codes in self.codes_.items()
+            if codes and all(isinstance(value, str) for value in codes)
+        }
         values = self._numbers(X, named)
         _refuse_infinity(values)
         missing = np.isnan(values)
@@ -173,7 +179,13 @@ class TableEncoder:
         np.sqrt(squares, out=squares)
         numbers /= squares
         for place, (name, codes) in enumerate(self.codes_.items(), self.n_numeric_):
-            encoded[:, place] = _encode_categories(named[name], codes)
+            column = named[name]
+            if name in self.text_ and _holds_numbers(column):
+                raise ValueError(
+                    f"Column {name!r} held text at fit and is now of dtype "
+                    f"{column.dtype}; convert it to text."
+                )
+            encoded[:, place] = _encode_categories(column, codes)
         return encoded
 
     def _columns(self, X: Any) -> dict[Any, Any]:
@@ -261,6 +273,11 @@ def _numbers(X: Any, names: list[Any], named: Any = None) -> NDArray[np.float64]
         except (TypeError, ValueError):
             values[:, place] = _read_numbers(column, name)
     return values
+
+
+def _holds_numbers(column: Any) -> bool:
+    """Tell whether a column that is no column of objects holds numbers."""
+    return column.dtype != object and is_numeric(column)
 
 
 def _refuse_infinity(values: NDArray[np.floating]) -> None:

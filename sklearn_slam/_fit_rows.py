@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_slam._rows import Rows, container, take_rows
-from sklearn_slam._validation import (
+from sklearn_slam._tables import (
     check_pool_matches,
-    check_weights,
-    split_labels,
     validate_table,
+    warn_about_categories,
     warn_about_pool,
 )
+from sklearn_slam._validation import check_weights, split_labels
 from sklearn_slam._warn import warn
 from sklearn_slam.model_selection import UnlabeledPool
 
@@ -110,7 +110,7 @@ def validate_fit_rows(
     unlabeled_label : object
         A label that marks unlabeled rows.
     allow_nan, numeric : bool
-        As in :func:`~sklearn_slam._validation.validate_table`.
+        As in :func:`~sklearn_slam._tables.validate_table`.
     """
     X = validate_table(estimator, X, reset=True, allow_nan=allow_nan, numeric=numeric)
     n_rows, n_beside = X.shape[0], 0
@@ -160,10 +160,9 @@ def validate_fit_rows(
         if n_beside == n_rows and not isinstance(X_unlabeled, UnlabeledPool):
             _warn_about_cut(n_rows)
         fixed = np.random.RandomState(0)
-        warn_about_pool(
-            Rows.of(X).sample(SAMPLE_ROWS, fixed),
-            Rows.of(pool).sample(SAMPLE_ROWS, fixed),
-        )
+        some = [Rows.of(table).sample(SAMPLE_ROWS, fixed) for table in (X, pool)]
+        warn_about_pool(*some)
+        warn_about_categories(*some)
     return FitRows(
         X=X,
         X_labeled=take_rows(X, labeled_at) if len(unlabeled_at) else X,

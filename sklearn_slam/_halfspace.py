@@ -291,7 +291,6 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
                 )
             self.classes_ = _two_classes(unique_labels(classes))
             self._set_scale(lengths)
-            self._descent = self._new_descent([self.noise_rate])
         elif bool(self._constant) != bool(self.fit_intercept):
             raise ValueError(
                 f"fit_intercept was {bool(self._constant)} where this stream began, "
@@ -306,6 +305,8 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
                 f"partial_fit, which was: {self.classes_!r}."
             )
         rows = self._lift(X, y, lengths)
+        if first:  # only now, since labels may be refused
+            self._descent = self._new_descent([self.noise_rate])
         self.noise_rate_ = float(self.noise_rate)
         self._descent.adapt([self.noise_rate_], self.margin)
         for start in range(0, len(rows), self.batch_size):

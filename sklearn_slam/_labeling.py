@@ -14,6 +14,7 @@ from sklearn.base import clone
 from sklearn_slam._fit_rows import FitRows, unwrap
 from sklearn_slam._folds import Folds, make_folds
 from sklearn_slam._progress import Progress
+from sklearn_slam._repeatable import cached, with_random_state
 from sklearn_slam._rows import Rows
 from sklearn_slam._teacher import (
     align,
@@ -23,7 +24,6 @@ from sklearn_slam._teacher import (
     predict_soft_labels,
     warn_if_memorized,
     warn_unless_weighted,
-    with_random_state,
 )
 
 
@@ -121,7 +121,7 @@ def label_with_teacher(
     elif task.keeps_teacher:
         labeled_proba = ask(Rows.of(rows.X_labeled))
     else:
-        labeled_proba = memory.cache(cross_fit, ignore=["n_jobs", "progress"])(
+        labeled_proba = cached(memory, cross_fit, ignore=["n_jobs", "progress"])(
             teacher,
             rows.X_labeled,
             rows.labels,
@@ -140,7 +140,7 @@ def label_with_teacher(
         if given is None or any(proba is None for _, proba in parts):
             with progress.part("fit teacher", "fit", 1) as whole:
                 whole.begin()
-                teacher = memory.cache(fit_teacher)(
+                teacher = cached(memory, fit_teacher)(
                     teacher, rows.X_labeled, rows.labels, rows.weights
                 )
                 whole.end()

@@ -18,6 +18,9 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+LEAST_LOGARITHM = {torch.float16: -10.0}
+"""Where it is not -80: below it, 1 / f may overflow."""
+
 
 def cross_entropy(log_f: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of soft or one-hot labels and the student's prediction.
@@ -90,9 +93,10 @@ def mixing_gradient(
         As in :func:`mixing_loss`.
     """
     # The mixture is f times `ratio`, so that its logarithm stays exact where
-    # f underflows. 1 / f must not overflow: under exp(-80) the mixture is
-    # `others` to the last digit where there are others, and f elsewhere.
-    bounded = log_f.clamp_min(-80.0)
+    # f underflows. 1 / f must not overflow: under exp(-80) (in half precision
+    # exp(-10)) the mixture is `others` to the last digit where there are others,
+    # and f elsewhere.
+    bounded = log_f.clamp_min(LEAST_LOGARITHM.get(log_f.dtype, -80.0))
     slope = alpha.unsqueeze(1) - others
     ratio = torch.addcmul(slope, others, bounded.neg().exp_())
     log_mixture = torch.where(others > 0, bounded, log_f).add_(ratio.log())

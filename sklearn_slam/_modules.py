@@ -136,3 +136,12 @@ class TabularMLP(nn.Module):
         weights = {name: torch.tensor(part) for name, part in state["weights"].items()}
         self.load_state_dict(weights, assign=True)
         self.train(state["training"])
+
+
+def two_logits(output: Tensor) -> Tensor:
+    """Return logits with a column for each class, where one stands for two."""
+    if output.ndim < 2:  # a column that was squeezed, of one row to a number
+        output = output.reshape(-1, 1)
+    if output.shape[1] == 1:
+        output = torch.cat([torch.zeros_like(output), output], dim=1)
+    return output

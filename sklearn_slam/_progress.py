@@ -191,18 +191,27 @@ class EpochProgress(Callback):
         The training.
     fitted : callable
         From the net to the fitted attributes of an estimator that predicts with it.
+
+    Attributes
+    ----------
+    within : bool
+        Whether an epoch has begun and not ended. skorch ends training quietly on
+        KeyboardInterrupt; where early stopping raises it, the epoch has ended.
     """
 
     def __init__(self, part: Part, fitted: Callable[[Any], dict[str, Any]]) -> None:
         self.part = part
         self.fitted = fitted
+        self.within = False
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Begin a step."""
+        self.within = True
         self.part.begin()
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """End a step; end training, in skorch's way, where a callback asks for it."""
+        self.within = False
         losses = {
             name: f"{net.history[-1][name]:.4f}"
             for name in ("train_loss", "valid_loss")

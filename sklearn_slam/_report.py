@@ -194,7 +194,7 @@ def _fit_others(
     shared = params.keys() & PlainDistiller().get_params(deep=False).keys()
     plain = PlainDistiller(**{name: params[name] for name in shared})
     plain.set_params(teacher_temperature=1.0)
-    plain.fit(X, y, **fit_params, **outputs)
+    plain.fit(X, y, **{**fit_params, **outputs})
     return {"labels only": alone, "plain distillation": plain.student_}
 
 

@@ -18,6 +18,7 @@ from sklearn_slam._labeling import Task
 from sklearn_slam._losses import ClosedForm, Differentiated, mixing_gradient
 from sklearn_slam._peers import label_with_peers
 from sklearn_slam._progress import Progress
+from sklearn_slam._repeatable import cached
 from sklearn_slam._soft_labels import margins, smoothed, top_k_mask
 from sklearn_slam._teacher_accuracy import (
     TeacherAccuracy,
@@ -348,7 +349,7 @@ class SLaMDistiller(BaseDistiller):
         of_all = None
         if self._asks_peers(task):
             memory = check_memory(self.memory)
-            of_all = memory.cache(label_with_peers, ignore=["n_jobs", "progress"])(
+            of_all = cached(memory, label_with_peers, ignore=["n_jobs", "progress"])(
                 as_student(self.student).preprocessor,
                 task.rows,
                 task.codes,

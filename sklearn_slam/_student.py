@@ -16,15 +16,17 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils import check_random_state
+from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from skorch import NeuralNet
 from torch import Tensor, nn
 
 from sklearn_slam._losses import cross_entropy
 from sklearn_slam._progress import EpochProgress, Progress
+from sklearn_slam._repeatable import with_random_state
 from sklearn_slam._rows import Rows, is_frame, is_memory_mapped
 from sklearn_slam._soft_labels import TEMPERATURE_BOUNDS
+from sklearn_slam._tables import validate_table
 from sklearn_slam._training import (
     PREDICT_ROWS,
     BatchSource,
@@ -34,9 +36,9 @@ from sklearn_slam._training import (
     RowLoss,
     SparseRows,
     TrainingSet,
+    dense,
     seeded,
     sensible_threads,
-    was_interrupted,
 )
 from sklearn_slam._validation import (
     check_two_classes,
@@ -44,7 +46,6 @@ from sklearn_slam._validation import (
     encode,
     split_labels,
     take_sample_weight,
-    validate_table,
 )
 from sklearn_slam._warn import warn
 
@@ -91,6 +92,8 @@ class Lesson:
     refresh : callable, default=None
         Called before each epoch with a function from positions of rows to the
         student's logits, and with ``targets``, which it may change in place.
+    pool_is_labeled : bool, default=False
+        Whether the pool are the labeled rows once more.
     """
 
     labeled: Rows
@@ -101,6 +104,7 @@ class Lesson:
     weights: NDArray[np.float64] | None
     labeled_share: float
     refresh: Refresh | None = None
+    pool_is_labeled: bool = False
 
     @classmethod
     def of_labels(
@@ -160,11 +164,20 @@ class Split:
             early_stopping = len(pool) >= MIN_POOL_TO_HOLD_OUT
         n_held_pool = n_held_labeled = 0
         if early_stopping:
-            n_held_pool = min(int(HELD_OUT_SHARE * len(pool)), MAX_HELD_OUT_POOL)
-            n_held_labeled = int(HELD_OUT_SHARE * len(labeled))
-            if n_held_labeled < MIN_HELD_OUT_LABELS or not n_held_pool:
+            n_held_pool, n_held_labeled = (
+                max(1, int(HELD_OUT_SHARE * len(part))) if len(part) > 1 else 0
+                for part in (pool, labeled)
+            )
+            n_held_pool = min(n_held_pool, MAX_HELD_OUT_POOL)
+            if n_held_pool and n_held_labeled < MIN_HELD_OUT_LABELS:
                 n_held_labeled = 0
         pool, labeled = rng.permutation(pool), rng.permutation(labeled)
+        if lesson.pool_is_labeled:
+            # What is held out of one part is held out of the other.
+            held = pool[:n_held_pool] - n_labeled
+            rest = np.setdiff1d(labeled, held, assume_unique=True)
+            labeled = np.concatenate([held, rest] if n_held_labeled else [rest])
+            n_held_labeled = len(held) if n_held_labeled else 0
         return cls(
             labeled=torch.from_numpy(labeled[n_held_labeled:]),
             pool=torch.from_numpy(pool[n_held_pool:]),
@@ -314,9 +327,33 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
     def _fit_encoding(self, table: Any) -> None:
         """Take the encoding's statistics from some raw rows, where it has any."""
 
+    # What float32 does not hold is refused: numpy need not announce it.
+    @np.errstate(over="ignore", invalid="ignore")
     def _encode(self, table: Any) -> Any:
-        """Return a table as float32, dense or CSR."""
-        raise NotImplementedError
+        """Return a table as float32, dense or CSR; here one of numbers as it is."""
+        try:
+            if sp.issparse(table):
+                encoded = table.tocsr().astype(np.float32)
+            else:
+                if hasattr(table, "to_numpy"):
+                    table = table.to_numpy()
+                if np.asarray(table).dtype.kind in "mM":
+                    raise TypeError("dates or times")
+                # A copy, since a module may work in place.
+                encoded = np.array(table, dtype=np.float32, order="C")
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                "A torch or skorch student takes numbers only, but X holds other "
+                f"values ({error}). Put its preprocessing in front: "
+                "student=make_pipeline(preprocessing, student)."
+            ) from error
+        preprocessed = self.preprocessor is not None
+        assert_all_finite(
+            encoded,
+            estimator_name=type(self).__name__,
+            input_name="X after preprocessing" if preprocessed else "X",
+        )
+        return encoded
 
     def _make_net(self, source: BatchSource, split: Split) -> NeuralNet:
         """Return a net with its training parameters, not initialized."""
@@ -373,16 +410,18 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         some = (labeled + pool).sample(FIT_ROWS, rng)
         self._preprocessed_by_labels = False
         if self.preprocessor is not None:
+            seed = int(rng.randint(np.iinfo(np.int32).max))
+            preprocessor = with_random_state(clone(self.preprocessor), seed)
             try:
-                self.preprocessor_ = clone(self.preprocessor).fit(some)
+                self.preprocessor_ = clone(preprocessor).fit(some)
             except (TypeError, ValueError):
                 # No tag tells all steps that want labels (a selection by tests has
                 # none). One that fits the labeled rows alone failed at the pool.
                 table = labeled.sample(len(labeled), rng)
                 try:
-                    clone(self.preprocessor).fit(table)
+                    clone(preprocessor).fit(table)
                 except (TypeError, ValueError):
-                    self.preprocessor_ = clone(self.preprocessor).fit(table, classes[y])
+                    self.preprocessor_ = clone(preprocessor).fit(table, classes[y])
                     self._preprocessed_by_labels = True
                 else:
                     raise
@@ -403,6 +442,11 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             return LazyRows(rows, self._read)
         chunks = ((self._read(table), place) for table, place in rows.chunks())
         first, first_place = next(chunks)
+        if first.ndim != 2 or not first.shape[1]:
+            raise ValueError(
+                f"Encoded rows have shape {first.shape}; the student takes tables, "
+                "with at least one column."
+            )
         if sp.issparse(first):
             others = [chunk for chunk, _ in chunks]
             return SparseRows(sp.vstack([first, *others], format="csr"))
@@ -421,18 +465,15 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             return torch.cat(logits) / self.temperature_
 
     def _logits(self, table: Any) -> Tensor:
-        encoded = self._read(table)
-        dense = encoded.toarray() if sp.issparse(encoded) else encoded
-        return self._to_logits(self.net_.infer(torch.from_numpy(dense))).cpu()
+        encoded = torch.from_numpy(dense(self._read(table)))
+        return self._to_logits(self.net_.infer(encoded)).cpu()
 
     # Training.
 
     def _try_network(self, labeled: Rows) -> None:
         """Raise where the network does not take encoded rows as it should."""
         (table, _), *_ = labeled.chunks(TRIED_ROWS)
-        encoded = self._read(table)
-        dense = encoded.toarray() if sp.issparse(encoded) else encoded
-        source = DenseRows(torch.from_numpy(dense))
+        source = DenseRows(torch.from_numpy(dense(self._read(table))))
         none = torch.empty(0, dtype=torch.int64)
         split = Split(torch.arange(len(source)), none, none, none, None)
         with seeded(0):
@@ -489,7 +530,6 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             for epoch in net.history
         ]
         self.n_epochs_ = len(self.history_)
-        self._interrupted = was_interrupted(net)
         net.module_.eval()
         self._release_net(net)
         self.net_ = net
@@ -512,8 +552,8 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
                 f"The student's module returned {type(output).__name__}; it must "
                 "return one tensor of logits."
             )
-        if output.ndim == 1:
-            output = output.unsqueeze(1)
+        if output.ndim < 2:
+            output = output.reshape(-1, 1)
         n_rows, n_classes = len(batch), len(self.classes_)
         widths = (n_classes, 1) if n_classes == 2 else (n_classes,)
         if output.ndim != 2 or len(output) != n_rows or output.shape[1] not in widths:
@@ -524,7 +564,8 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
                 "called as student(n_features_in, n_classes)."
             )
         sums = output.sum(dim=1)
-        is_proba = (
+        *_, last = net.module_.modules()
+        is_proba = isinstance(last, nn.Sigmoid) or (
             output.shape[1] > 1
             and bool((output >= 0).all())
             and torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
@@ -532,7 +573,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         if is_proba and not self._returns_proba:
             raise ValueError(
                 "The student's module returns probabilities; logits are expected. "
-                "Leave out its softmax, or pass a skorch net with "
+                "Leave out its softmax or sigmoid, or pass a skorch net with "
                 "criterion=torch.nn.NLLLoss."
             )
         if self._returns_proba and not is_proba:
@@ -549,7 +590,8 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         with progress.part(
             "train student", "epoch", net.max_epochs, verbose=verbose
         ) as part:
-            told = "epoch_progress", EpochProgress(part, self._fitted_with)
+            epochs = EpochProgress(part, self._fitted_with)
+            told = "epoch_progress", epochs
             defaults = dict(net.get_default_callbacks()).keys() - {"print_log"}
             # After what records an epoch, before what may end training.
             place = sum(name in defaults for name, _ in net.callbacks_)
@@ -558,6 +600,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
                 net.partial_fit(training, None)
             # It knows the rows, and a net is pickled with its callbacks.
             net.callbacks_.remove(told)
+        self._interrupted = epochs.within
 
     def _fitted_with(self, net: NeuralNet) -> dict[str, Any]:
         """Return the fitted attributes of a distiller whose student is in training."""

@@ -32,6 +32,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from sklearn_slam._encoding import OrdinalColumns
 from sklearn_slam._folds import Folds, check_folds
 from sklearn_slam._progress import Progress
+from sklearn_slam._repeatable import cached
 from sklearn_slam._rows import Rows, container, is_frame, is_numeric, take_rows
 from sklearn_slam._soft_labels import margins
 from sklearn_slam._validation import align_proba, check_proba, order_columns
@@ -292,7 +293,9 @@ def predict_soft_labels(
     -------
     proba : ndarray of float32, shape (n_rows, n_classes)
     """
-    return memory.cache(_predict, ignore=["progress"])(teacher, rows, classes, progress)
+    ask = cached(memory, _predict, ignore=["progress"])
+    proba: NDArray[np.float32] = ask(teacher, rows, classes, progress)
+    return proba
 
 
 def fit_teacher(
@@ -436,16 +439,3 @@ def warn_if_memorized(
             "fresh to it, or pass it unfitted (sklearn.base.clone) to have it "
             "cross-fitted. If they are fresh, they are easier than the pool.",
         )
-
-
-def with_random_state(estimator: Any, seed: int) -> Any:
-    """Set each ``random_state`` that is None, nested ones included."""
-    rng = np.random.RandomState(seed)
-    params = estimator.get_params(deep=True)
-    names = [
-        name
-        for name in sorted(params)
-        if name.split("__")[-1] == "random_state" and params[name] is None
-    ]
-    bound = np.iinfo(np.int32).max
-    return estimator.set_params(**{name: int(rng.randint(bound)) for name in names})

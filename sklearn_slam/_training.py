@@ -10,10 +10,9 @@ from __future__ import annotations
 import copy
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer
+from skorch.helper import predefined_split
 from skorch.utils import get_map_location
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -39,6 +39,15 @@ near the core, enough that a table's columns are not asked for too often."""
 FLOPS_PER_THREAD = 5e7
 """Multiplications of one step below which another thread costs more than it
 brings; on a busy machine, waiting for it has cost 20 to 60 times the step."""
+
+
+WARMUP = 0.03
+"""Share of all steps over which the learning rate rises."""
+
+
+def dense(encoded: Any) -> NDArray[np.float32]:
+    """Return encoded rows as an array."""
+    return encoded.toarray() if sp.issparse(encoded) else encoded
 
 
 class BatchSource(Protocol):
@@ -78,7 +87,7 @@ class SparseRows:
 
     def batch(self, rows: Tensor) -> Tensor:
         """Return the given rows, dense."""
-        return torch.from_numpy(self.X[rows.numpy()].toarray())
+        return torch.from_numpy(dense(self.X[rows.numpy()]))
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,7 @@ class LazyRows:
     """Rows of memory-mapped tables, read and encoded a batch at a time."""
 
     rows: Rows
-    encode: Callable[[Any], NDArray[np.float32]]
+    encode: Callable[[Any], Any]
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -95,7 +104,7 @@ class LazyRows:
     def batch(self, rows: Tensor) -> Tensor:
         """Return the given rows, encoded."""
         taken = self.rows.take(rows.numpy())
-        encoded = np.concatenate([self.encode(table) for table, _ in taken])
+        encoded = np.concatenate([dense(self.encode(table)) for table, _ in taken])
         places = np.concatenate([places for _, places in taken])
         batch = np.empty_like(encoded)
         batch[places] = encoded
@@ -192,14 +201,18 @@ class TrainingSet(Dataset):
     generator: torch.Generator
     before_epoch: Callable[[], None] | None = None
 
+    @property
+    def passed(self) -> Tensor:
+        """The part that an epoch passes over once: the pool, where there is one."""
+        return self.pool if len(self.pool) else self.labeled
+
     def __len__(self) -> int:
-        """Return the number of rows of the part that an epoch passes over."""
-        return max(len(self.labeled), len(self.pool))
+        """Return the number of rows of that part."""
+        return len(self.passed)
 
     def __getitem__(self, at: int) -> tuple[Tensor, int]:
         """Return one row of that part and its label."""
-        rows = self.pool if len(self.pool) >= len(self.labeled) else self.labeled
-        row = rows[at : at + 1]
+        row = self.passed[at : at + 1]
         return self.source.batch(row)[0], int(self.targets["labels"][row].argmax())
 
     def logits_at(self, net: NeuralNet, rows: Tensor) -> Tensor:
@@ -254,35 +267,31 @@ class TensorBatches:
         n_labeled = int(np.clip(n_labeled, 1, max(1, batch_size - 1)))
         return n_labeled, max(1, batch_size - n_labeled)
 
-    @property
-    def _passed(self) -> tuple[Tensor, int]:
-        """The part that an epoch passes over once, and how much of it a batch holds."""
-        if self.n_pool:
-            return self.dataset.pool, self.n_pool
-        return self.dataset.labeled, self.n_labeled
-
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""
-        part, size = self._passed
-        if self.shuffle:
-            return max(1, len(part) // size)
-        return math.ceil(len(part) / size)
+        n_rows, size = len(self.dataset), self.n_pool or self.n_labeled
+        return max(1, n_rows // size) if self.shuffle else math.ceil(n_rows / size)
 
-    def _order(self) -> Iterator[tuple[Tensor, int]]:
-        """Yield the rows of each batch and how many of them are labeled."""
+    def _order(self) -> Iterable[Tensor]:
+        """Return the rows of each batch."""
         data = self.dataset
         if not self.shuffle:
-            part, size = self._passed
-            for rows in part.split(size):
-                yield rows, 0
-            return
+            return data.passed.split(self.n_pool or self.n_labeled)
         n_batches = len(self)
         drawn = [
             _draw(rows, n_batches * size, data.generator).view(n_batches, size)
             for rows, size in ((data.labeled, self.n_labeled), (data.pool, self.n_pool))
         ]
-        for rows in torch.cat(drawn, dim=1):
-            yield rows, self.n_labeled
+        return torch.cat(drawn, dim=1)
+
+    def _shares(self, n_rows: int) -> Tensor:
+        """Return the weight of each row of a batch; they sum to 1."""
+        shares = torch.full((n_rows,), 1.0 / n_rows, dtype=torch.float32)
+        if self.shuffle and self.n_labeled and self.n_pool:
+            share = self.dataset.labeled_share
+            shares[: self.n_labeled] = share / self.n_labeled
+            shares[self.n_labeled :] = (1 - share) / self.n_pool
+        return shares
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield encoded rows and labels, which skorch and its callbacks ask for."""
@@ -294,8 +303,11 @@ class TensorBatches:
         data = self.dataset
         if self.shuffle and data.before_epoch is not None:
             data.before_epoch()
-        for rows, n_labeled in self._order():
-            shares = _shares(n_labeled, len(rows), data.labeled_share)
+        of_batch = torch.empty(0)
+        for rows in self._order():
+            if len(of_batch) != len(rows):
+                of_batch = self._shares(len(rows))
+            shares = of_batch
             if data.weights is not None:
                 shares = shares * data.weights.index_select(0, rows)
             targets = {
@@ -313,16 +325,6 @@ def _draw(rows: Tensor, size: int, generator: torch.Generator) -> Tensor:
     rounds = math.ceil(size / len(rows))
     orders = [torch.randperm(len(rows), generator=generator) for _ in range(rounds)]
     return rows[torch.cat(orders)[:size]]
-
-
-@cache
-def _shares(n_labeled: int, n_rows: int, labeled_share: float) -> Tensor:
-    """Return the weight of each row of a batch; they sum to 1."""
-    n_pool = n_rows - n_labeled
-    if not n_labeled or not n_pool:
-        return torch.full((n_rows,), 1.0 / n_rows)
-    of_labeled = torch.full((n_labeled,), labeled_share / n_labeled)
-    return torch.cat([of_labeled, torch.full((n_pool,), (1 - labeled_share) / n_pool)])
 
 
 class StopOnNonFiniteLoss(Callback):
@@ -352,22 +354,14 @@ class StudentNet(NeuralNet):
         Returns what the criterion takes.
     criterion : nn.Module, default=nn.Identity
         Set to a :class:`RowLoss` before training.
-    warmup : float, default=0.03
-        Share of all steps over which the learning rate rises.
     **kwargs
         As in :class:`skorch.NeuralNet`.
     """
 
     def __init__(
-        self,
-        module: Any,
-        criterion: Any = nn.Identity,
-        *,
-        warmup: float = 0.03,
-        **kwargs: Any,
+        self, module: Any, criterion: Any = nn.Identity, **kwargs: Any
     ) -> None:
         super().__init__(module, criterion, **kwargs)
-        self.warmup = warmup
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what prediction needs, on the CPU.
@@ -418,7 +412,7 @@ class StudentNet(NeuralNet):
 
     def _prepare_step(self, done: float) -> None:
         """Forget gradients; set the learning rate for a share ``done`` of all steps."""
-        factor = min(1.0, done / self.warmup) * 0.5 * (1.0 + math.cos(math.pi * done))
+        factor = min(1.0, done / WARMUP) * 0.5 * (1.0 + math.cos(math.pi * done))
         for group in self.optimizer_.param_groups:
             group["lr"] = self.lr * factor
             # What zero_grad does, without the record that it keeps for a profiler.
@@ -446,7 +440,9 @@ class HeldOutError(Callback):
         data = self.held_out
         predicted = data.logits_at(net, data.labeled).argmax(1)
         labels = data.targets["labels"].index_select(0, data.labeled).argmax(1)
-        error = int((predicted != labels).sum()) / len(data.labeled)
+        wrong = (predicted != labels).numpy()
+        weights = None if data.weights is None else data.weights[data.labeled].numpy()
+        error = float(np.average(wrong, weights=weights))
         net.history.record("valid_error", error)
         net.history.record("valid_score", net.history[-1, "valid_loss"] + error)
 
@@ -478,12 +474,32 @@ def sensible_threads(module: nn.Module, batch_size: int) -> Iterator[None]:
         torch.set_num_threads(found)
 
 
-def was_interrupted(net: NeuralNet) -> bool:
-    """Tell whether KeyboardInterrupt ended training within an epoch.
+INSTALLED = (
+    "criterion",
+    "iterator_train",
+    "iterator_train__shuffle",
+    "iterator_valid",
+    "iterator_valid__shuffle",
+    "predict_nonlinearity",
+    "train_split",
+)
+"""What training takes the place of in a net, beside its callbacks."""
 
-    skorch ends training quietly on KeyboardInterrupt. Early stopping raises it
-    too, but only at the end of an epoch, when its duration has been recorded.
-    """
-    if net.callbacks == "disable":
-        return len(net.history) < net.max_epochs
-    return bool(net.history) and "dur" not in net.history[-1]
+
+def install(
+    net: NeuralNet,
+    criterion: RowLoss,
+    held_out: TrainingSet | None,
+    callbacks: Any,
+) -> None:
+    """Put loss, batches, held-out rows and callbacks into a net."""
+    net.set_params(
+        criterion=criterion.itself,
+        iterator_train=TensorBatches,
+        iterator_train__shuffle=True,
+        iterator_valid=TensorBatches,
+        iterator_valid__shuffle=False,
+        train_split=None if held_out is None else predefined_split(held_out),
+    )
+    # Its set_params cannot take "disable".
+    net.callbacks = callbacks

@@ -66,6 +66,11 @@ class SemiSupervisedSplit(BaseEstimator):
         self.random_state = random_state
 
     def _splitter(self, labels: NDArray[Any] | None = None) -> Any:
+        if isinstance(self.cv, Iterator):
+            raise ValueError(
+                "cv is an iterator, which yields its folds once only; pass "
+                "list(cv), or a splitter."
+            )
         if isinstance(self.cv, int | np.integer):
             return StratifiedKFold(
                 self.cv, shuffle=True, random_state=self.random_state
@@ -182,6 +187,9 @@ class UnlabeledPool:
     def __len__(self) -> int:
         return self.shape[0]
 
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.X)
+
     def __getitem__(self, rows: Any) -> UnlabeledPool:
         return self
 
@@ -193,4 +201,4 @@ class UnlabeledPool:
                 "cross-validated, put the pool into X, with missing labels, and use "
                 "SemiSupervisedSplit."
             )
-        return np.asarray(self.X, dtype=dtype)
+        return np.array(self.X, dtype=dtype, copy=copy)

@@ -6,159 +6,32 @@ import copy
 import inspect
 import math
 import numbers
-import sys
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
-from sklearn.utils import assert_all_finite
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping, PrintLog
-from skorch.helper import predefined_split
 from torch import Tensor, nn
 
 from sklearn_slam._encoding import TableEncoder
-from sklearn_slam._modules import TabularMLP
+from sklearn_slam._module_student import AUTO_BATCH_SIZES, AUTO_LR_OF_MLP, ModuleStudent
+from sklearn_slam._modules import TabularMLP, two_logits
 from sklearn_slam._student import BaseStudent, Split
 from sklearn_slam._training import (
+    INSTALLED,
     BatchSource,
-    HeldOutError,
     RowLoss,
     StopOnNonFiniteLoss,
-    StudentNet,
-    TensorBatches,
     TrainingSet,
+    install,
 )
 from sklearn_slam._validation import check_integer, is_real
 from sklearn_slam._warn import warn
 
 __all__ = ["MLPStudent", "SkorchStudent", "TorchStudent"]
-
-TRAINING_PARAMETERS = {
-    "max_epochs": "auto",
-    "batch_size": "auto",
-    "lr": "auto",
-    "weight_decay": "auto",
-    "early_stopping": "auto",
-    "device": None,
-}
-"""Training parameters and their defaults, of students and of distillers alike."""
-
-AUTO_STEPS = 3_000
-AUTO_EPOCHS = 10, 200
-AUTO_BATCH_SIZES = 32, 256
-AUTO_LR = 1e-3
-AUTO_LR_OF_MLP = 5e-3
-"""With the largest batches of "auto". Gradients of smaller ones are noisier, and suit a
-learning rate smaller by the root of the size."""
-AUTO_WEIGHT_DECAY = 1e-2
-PATIENCE = 0.2
-"""Share of ``max_epochs`` without progress after which training stops."""
-
-
-def check_training_parameters(estimator: Any) -> None:
-    """Raise where a training parameter of a student or a distiller is not usable."""
-    bounds = {"max_epochs": 1, "batch_size": 1, "lr": 0, "weight_decay": 0}
-    for name, least in bounds.items():
-        value = getattr(estimator, name)
-        if value == "auto" and isinstance(value, str):
-            continue
-        counts = least == 1
-        if not is_real(value, least, sys.float_info.max) or (
-            counts and not isinstance(value, numbers.Integral)
-        ):
-            what = "an integer" if counts else "a finite number"
-            raise ValueError(
-                f"{name} must be 'auto' or {what} of at least {least}, got {value!r}."
-            )
-    if not isinstance(estimator.verbose, numbers.Integral):
-        raise ValueError(f"verbose must be an integer, got {estimator.verbose!r}.")
-    if estimator.early_stopping not in ("auto", True, False):
-        raise ValueError(
-            "early_stopping must be 'auto', True or False, got "
-            f"{estimator.early_stopping!r}."
-        )
-    if estimator.device is not None:
-        try:
-            torch.empty(0, device=estimator.device)
-        except (RuntimeError, AssertionError, TypeError) as error:
-            raise ValueError(
-                f"device={estimator.device!r} is not available here ({error}). Use "
-                "device='cpu', or install a build of torch for that device."
-            ) from error
-
-
-class ModuleStudent(BaseStudent):
-    """A student whose network we train: training parameters and what they mean."""
-
-    max_epochs: int | Literal["auto"]
-    batch_size: int | Literal["auto"]
-    lr: float | Literal["auto"]
-    weight_decay: float | Literal["auto"]
-    device: str | None
-    verbose: int
-
-    def _find_lr(self, batch_size: int) -> float:
-        """Return the learning rate of lr="auto"."""
-        return AUTO_LR
-
-    def _make_module(self, source: BatchSource) -> nn.Module:
-        """Return the module, its weights drawn from torch's random state."""
-        raise NotImplementedError
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        check_training_parameters(self)
-
-    def _make_net(self, source: BatchSource, split: Split) -> NeuralNet:
-        device = "cpu" if self.device is None else str(self.device)
-        n_rows = max(len(split.labeled), len(split.pool))
-        batch_size = self.batch_size
-        if batch_size == "auto":
-            power = 2 ** round(math.log2(max(1, n_rows / 16)))
-            batch_size = int(np.clip(power, *AUTO_BATCH_SIZES))
-        max_epochs = self.max_epochs
-        if max_epochs == "auto":
-            epochs = math.ceil(AUTO_STEPS * batch_size / n_rows)
-            max_epochs = int(np.clip(epochs, *AUTO_EPOCHS))
-        decay = AUTO_WEIGHT_DECAY if self.weight_decay == "auto" else self.weight_decay
-        return StudentNet(
-            self._make_module(source),
-            optimizer=torch.optim.AdamW,
-            lr=self._find_lr(batch_size) if self.lr == "auto" else self.lr,
-            optimizer__weight_decay=decay,
-            # One kernel a step instead of one for each operation and parameter.
-            optimizer__fused=device.startswith(("cpu", "cuda")),
-            batch_size=batch_size,
-            max_epochs=max_epochs,
-            device=device,
-            verbose=max(0, int(self.verbose) - 1),
-        )
-
-    def _prepare_net(
-        self, net: NeuralNet, criterion: RowLoss, held_out: TrainingSet | None
-    ) -> None:
-        callbacks: list[Callback] = [StopOnNonFiniteLoss()]
-        if held_out is not None:
-            watched = "valid_loss"
-            if len(held_out.labeled):
-                watched = "valid_score"
-                callbacks.append(HeldOutError(held_out))
-            patience = max(3, math.ceil(PATIENCE * net.max_epochs))
-            callbacks.append(EarlyStopping(watched, patience=patience, load_best=True))
-        if net.verbose:
-            callbacks.insert(-1, PrintLog())
-        _install(net, criterion, held_out, callbacks)
-
-    def _release_net(self, net: NeuralNet) -> None:
-        net.trim_for_prediction()
-
-    def _to_logits(self, output: Any) -> Tensor:
-        return two_logits(output)
 
 
 class MLPStudent(ModuleStudent):
@@ -195,8 +68,8 @@ class MLPStudent(ModuleStudent):
         Whether to hold out a tenth of the pool (5,000 rows at most), to stop when
         the loss there no longer falls, and to restore the best weights. With 2,000
         labeled rows or more a tenth of them is held out too, and their error rate
-        is added. "auto" means from 500 pool rows on. Without a pool nothing is
-        held out.
+        is added. "auto" means from 500 pool rows on; where there is no pool, True
+        holds out a tenth of the labeled rows, "auto" none.
     device : str, default=None
         Device of torch, such as "cuda"; None is the CPU.
     verbose : int, default=0
@@ -417,9 +290,6 @@ class TorchStudent(ModuleStudent):
         self.verbose = verbose
         self.random_state = random_state
 
-    def _encode(self, table: Any) -> Any:
-        return as_float32(self, table)
-
     def _make_module(self, source: BatchSource) -> nn.Module:
         if isinstance(self.module, nn.Module):
             module = copy.deepcopy(self.module)
@@ -501,8 +371,6 @@ class SkorchStudent(BaseStudent):
     10
     """
 
-    early_stopping = "auto"
-
     def __init__(
         self, net: Any, *, preprocessor: Any = None, random_state: Any = None
     ) -> None:
@@ -510,8 +378,10 @@ class SkorchStudent(BaseStudent):
         self.preprocessor = preprocessor
         self.random_state = random_state
 
-    def _encode(self, table: Any) -> Any:
-        return as_float32(self, table)
+    @property
+    def early_stopping(self) -> bool:  # type: ignore[override]
+        """Whether rows are held out, which the net's callbacks may ask for."""
+        return self.net.train_split is not None
 
     def _make_net(self, source: BatchSource, split: Split) -> NeuralNet:
         criterion = self.net.criterion
@@ -524,7 +394,15 @@ class SkorchStudent(BaseStudent):
                 "loss takes its place."
             )
         given = [name for name in vars(self.net) if name.startswith("criterion__")]
-        if given or (isinstance(criterion, nn.Module) and criterion.weight is not None):
+        if isinstance(criterion, nn.Module):
+            default = vars(kind())
+            given += [
+                name
+                for name, value in vars(criterion).items()
+                if not name.startswith("_") and value != default[name]
+            ]
+            given += ["weight"] if criterion.weight is not None else []
+        if given:
             raise ValueError(
                 f"The skorch student sets parameters of its criterion ({given}), "
                 "whose place the distillation loss takes; remove them."
@@ -535,23 +413,24 @@ class SkorchStudent(BaseStudent):
     def _prepare_net(
         self, net: NeuralNet, criterion: RowLoss, held_out: TrainingSet | None
     ) -> None:
-        if net.train_split is None:
-            held_out = None
-        else:
-            default = inspect.signature(type(net).__init__).parameters["train_split"]
-            if getattr(default.default, "__dict__", 0) != vars(net.train_split):
-                warn(
-                    "The skorch student's train_split is replaced: held-out pool rows "
-                    "with the teacher's labels take its place. train_split=None holds "
-                    "none out.",
-                )
+        if net.train_split is not None and not _is_default_split(net):
+            warn(
+                "The skorch student's train_split is replaced: held-out pool rows "
+                "with the teacher's labels take its place. train_split=None holds "
+                "none out.",
+            )
+        if net.predict_nonlinearity == "auto":
+            # skorch infers it from the criterion, whose place another takes.
+            net.set_params(
+                predict_nonlinearity=None if self._returns_proba else softmax
+            )
         if getattr(net, "classes", "none of its own") is None:
             # What scoring callbacks ask for; the net cannot infer it from batches.
             net.set_params(classes=list(range(len(self.classes_))))
         callbacks = net.callbacks
         if callbacks != "disable":
             callbacks = [*(callbacks or []), StopOnNonFiniteLoss()]
-        _install(net, criterion, held_out, callbacks)
+        install(net, criterion, held_out, callbacks)
 
     def _release_net(self, net: NeuralNet) -> None:
         """Put the user's own parts back, so that no row stays in the net."""
@@ -573,69 +452,19 @@ class SkorchStudent(BaseStudent):
         return two_logits(output)
 
 
-INSTALLED = (
-    "criterion",
-    "iterator_train",
-    "iterator_train__shuffle",
-    "iterator_valid",
-    "iterator_valid__shuffle",
-    "train_split",
-)
-"""What training takes the place of in a net, beside its callbacks."""
+def softmax(logits: Tensor) -> Tensor:
+    """Return probabilities, for callbacks that score a net in training."""
+    return torch.softmax(two_logits(logits), dim=1)
 
 
-def _install(
-    net: NeuralNet,
-    criterion: RowLoss,
-    held_out: TrainingSet | None,
-    callbacks: Any,
-) -> None:
-    """Put loss, batches, held-out rows and callbacks into a net."""
-    net.set_params(
-        criterion=criterion.itself,
-        iterator_train=TensorBatches,
-        iterator_train__shuffle=True,
-        iterator_valid=TensorBatches,
-        iterator_valid__shuffle=False,
-        train_split=None if held_out is None else predefined_split(held_out),
-    )
-    # Its set_params cannot take "disable".
-    net.callbacks = callbacks
-
-
-def two_logits(output: Tensor) -> Tensor:
-    """Return logits with a column for each class, where one stands for two."""
-    if output.ndim == 1:
-        output = output.unsqueeze(1)
-    if output.shape[1] == 1:
-        output = torch.cat([torch.zeros_like(output), output], dim=1)
-    return output
-
-
-# What float32 does not hold is refused: numpy need not announce it.
-@np.errstate(over="ignore", invalid="ignore")
-def as_float32(student: BaseStudent, table: Any) -> Any:
-    """Return a table of numbers as float32, sparse ones as CSR, or say what is none."""
-    try:
-        if sp.issparse(table):
-            encoded = table.tocsr().astype(np.float32)
-        else:
-            if hasattr(table, "to_numpy"):
-                table = table.to_numpy()
-            encoded = np.ascontiguousarray(table, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            "A torch or skorch student takes numbers only, but X holds other values "
-            f"({error}). Put its preprocessing in front: "
-            "student=make_pipeline(preprocessing, student)."
-        ) from error
-    preprocessed = student.preprocessor is not None
-    assert_all_finite(
-        encoded,
-        estimator_name=type(student).__name__,
-        input_name="X after preprocessing" if preprocessed else "X",
-    )
-    return encoded
+def _is_default_split(net: NeuralNet) -> bool:
+    """Tell whether a net's ``train_split`` is the one that it comes with."""
+    for kind in type(net).__mro__:
+        own = vars(kind).get("__init__", object.__init__)
+        if "train_split" in (parameters := inspect.signature(own).parameters):
+            default, given = parameters["train_split"].default, net.train_split
+            return type(given) is type(default) and vars(given) == vars(default)
+    return False
 
 
 def as_student(student: Any) -> BaseStudent:
@@ -684,7 +513,7 @@ def as_student(student: Any) -> BaseStudent:
 def has_preprocessing(student: Any) -> bool:
     """Tell whether a student in any form applies a preprocessor to X first."""
     if isinstance(student, Pipeline):
-        return True
+        return len(student) > 1 or has_preprocessing(student[-1])
     return getattr(student, "preprocessor", None) is not None
 
 

@@ -426,3 +426,19 @@ def test_numbers_in_a_column_of_objects_are_numbers():
     assert_array_equal(encoder.transform(frame), expected)
     mixed = pd.DataFrame({"a": pd.Series([*decimals, "x"], dtype=object)})
     assert list(TableEncoder().fit(mixed).codes_) == ["a"]
+
+
+def test_the_least_integer_of_sparse_rows_has_a_size():
+    X = sp.csr_matrix(np.array([[0, 0], [0, -128]], dtype=np.int8))
+    encoder = TableEncoder().fit(X)
+    assert_array_equal(encoder.transform(X).toarray(), [[0, 0], [0, -1]])
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_text_that_becomes_numbers_is_named(frame):
+    encoder = TableEncoder().fit(frame({"zip": ["1", "2", "1"]}))
+    with pytest.raises(ValueError, match="'zip' held text at fit and is now"):
+        encoder.transform(frame({"zip": [1, 2, 1]}))
+    assert_array_equal(
+        encoder.transform(frame({"zip": ["1", None, "2"]})).T, [[1, 0, 2]]
+    )

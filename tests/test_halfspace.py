@@ -475,3 +475,11 @@ def test_nothing_but_zero_rows(fit_intercept):
     assert_array_equal(halfspace.coef_, 0)
     # Only an intercept can tell that one class is the larger.
     assert halfspace.predict([[0.0, 0.0]]) == int(fit_intercept)
+
+
+def test_a_refused_first_call_of_a_stream_begins_none():
+    X, y = np.eye(4), np.array([0, 1, 0, 1])
+    halfspace = HalfspaceClassifier(noise_rate=0.1)
+    with pytest.raises(ValueError, match="not in classes"):
+        halfspace.partial_fit(X, y, classes=[1, 2])
+    halfspace.partial_fit(X, y, classes=[0, 1]).predict(X)

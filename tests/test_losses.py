@@ -120,3 +120,13 @@ def test_extreme_logits_are_harmless(n_classes, alpha, hard):
         assert torch.isfinite(gradient_of(loss, logits)).all()
     if hard and alpha == 1:
         torch.testing.assert_close(loss, torch.tensor([0.0, 240.0]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_stays_finite(dtype):
+    logits, labels, alpha, top_k = rows()
+    logits = (20 * logits.detach()).to(dtype)
+    others = others_of(alpha, top_k, False)
+    loss = mixing_loss(logits, labels.to(dtype), alpha.to(dtype), others.to(dtype))
+    exact = mixing_loss(logits.double(), labels, alpha, others)
+    torch.testing.assert_close(loss.double(), exact, rtol=0.05, atol=0.05)

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
+    KFold,
     LeaveOneGroupOut,
     LeaveOneOut,
     StratifiedKFold,
@@ -251,3 +252,17 @@ def test_pool_stays_whole_in_cross_validation(n_rows):
         return_estimator=True,
     )
     assert all(model.pool_ is pool for model in fits["estimator"])
+
+
+def test_pool_ends_and_its_copies_are_copies():
+    rows = np.arange(8.0).reshape(4, 2)
+    pool = UnlabeledPool(rows)
+    assert len(list(pool)) == 4
+    assert not np.shares_memory(np.array(pool), rows)
+    assert np.shares_memory(np.asarray(pool), rows)
+
+
+def test_folds_that_pass_once_only_are_refused():
+    X, y = np.zeros((6, 1)), np.arange(6) % 2
+    with pytest.raises(ValueError, match=r"pass list\(cv\), or a splitter"):
+        SemiSupervisedSplit(KFold(3).split(X)).get_n_splits(X, y)

@@ -11,7 +11,8 @@ from sklearn.datasets import load_iris
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.random_projection import GaussianRandomProjection
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
@@ -320,3 +321,181 @@ def test_learning_rate_follows_the_batch_size(student, batch_size, lr):
     X, y = load_iris(return_X_y=True)
     student = clone(student).set_params(batch_size=batch_size, max_epochs=1)
     assert student.fit(X, y).net_.lr == pytest.approx(lr)
+
+
+class InPlace(nn.Module):
+    def __init__(self, n_features: int, n_classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(n_features, n_classes)
+
+    def forward(self, X):
+        return self.linear(X.sub_(1))
+
+
+def test_a_module_that_works_in_place_changes_no_row_of_the_caller(table):
+    X, y, pool = (np.asarray(part, order="C") for part in table)
+    X, pool = X.astype(np.float32), pool.astype(np.float32)
+    kept = X.copy(), pool.copy()
+    slam = distill((X, y, pool), InPlace, max_epochs=2)
+    assert_array_equal(slam.predict_proba(pool), slam.predict_proba(pool))
+    assert_array_equal(X, kept[0])
+    assert_array_equal(pool, kept[1])
+
+
+@pytest.mark.parametrize("n_pool", [0, 300])
+def test_a_net_that_watches_held_out_rows_has_some(table, n_pool):
+    X, y, pool = table
+    net = skorch_net(callbacks=[EarlyStopping(patience=2)])
+    net = net.set_params(train_split=NeuralNetClassifier(nn.Linear).train_split)
+    student = SkorchStudent(net, random_state=0)
+    if n_pool:
+        student = distill((X, y, pool[:n_pool]), net).student_
+    else:
+        student.fit(X, y)
+    assert "valid_loss" in student.history_[-1]
+
+
+def test_scoring_callbacks_see_probabilities(table):
+    seen = []
+
+    def recorded(net, X, y):
+        seen.append(net.predict_proba(X))
+        return 0.0
+
+    for criterion in (nn.CrossEntropyLoss, nn.NLLLoss):
+        module = SmallNet if criterion is nn.CrossEntropyLoss else Softmax
+        net = NeuralNetClassifier(
+            module,
+            module__n_features=8,
+            module__n_classes=3,
+            criterion=criterion,
+            max_epochs=2,
+            callbacks=[EpochScoring(recorded, name="seen")],
+            verbose=0,
+        )
+        trained = distill(table, net).student_.net_
+        assert trained.predict_nonlinearity == "auto"
+        assert_allclose(np.concatenate(seen).sum(axis=1), 1, atol=1e-5)
+        assert np.concatenate(seen).min() >= 0
+        seen.clear()
+
+
+class OwnNet(NeuralNetClassifier):
+    """A subclass in skorch's usual form."""
+
+    def __init__(self, *args, own=1, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.own = own
+
+
+def test_a_net_of_a_subclass_keeps_its_default_split(table):
+    net = OwnNet(
+        nn.Linear,
+        module__in_features=8,
+        module__out_features=3,
+        criterion=nn.CrossEntropyLoss,
+        max_epochs=2,
+        verbose=0,
+    )
+    assert "valid_loss" in distill(table, net).history_[-1]  # no warning
+
+
+def test_a_net_without_a_timer_was_not_interrupted(table):
+    net = skorch_net(callbacks__epoch_timer=None)
+    assert distill(table, net).n_epochs_ == 4  # no warning
+
+
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        nn.CrossEntropyLoss(label_smoothing=0.3),
+        nn.CrossEntropyLoss(weight=torch.ones(3)),
+        nn.CrossEntropyLoss(ignore_index=0),
+    ],
+)
+def test_parameters_of_a_criterion_are_refused(table, criterion):
+    with pytest.raises(ValueError, match="sets parameters of its criterion"):
+        distill(table, skorch_net(criterion=criterion))
+
+
+def test_a_criterion_may_be_an_instance(table):
+    distill(table, skorch_net(criterion=nn.CrossEntropyLoss()))
+
+
+class Squeezed(nn.Module):
+    def __init__(self, n_features: int, n_classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(n_features, 1)
+
+    def forward(self, X):
+        return self.linear(X).squeeze()
+
+
+def test_a_squeezed_column_serves_one_row(table):
+    X, y, _ = table
+    student = TorchStudent(Squeezed, max_epochs=2, random_state=0).fit(X, y > 0)
+    proba = student.predict_proba(X)
+    assert_allclose(student.predict_proba(X[:1]), proba[:1], atol=1e-6)
+
+
+def test_a_sigmoid_is_no_logit(table):
+    X, y, _ = table
+
+    def factory(n_features, n_classes):
+        return nn.Sequential(nn.Linear(n_features, 1), nn.Sigmoid())
+
+    with pytest.raises(ValueError, match="returns probabilities"):
+        TorchStudent(factory).fit(X, y > 0)
+
+
+def test_mapped_rows_may_be_encoded_as_sparse_ones(table, tmp_path):
+    X, y, pool = (np.round(part).clip(-2, 2) for part in table)
+    np.save(tmp_path / "pool.npy", pool)
+    mapped = np.load(tmp_path / "pool.npy", mmap_mode="r")
+    student = make_pipeline(OneHotEncoder(handle_unknown="ignore"), SmallNet)
+    of_mapped, of_array = (
+        distill((X, y, rows), student, max_epochs=2).predict_proba(X)
+        for rows in (mapped, pool)
+    )
+    assert_allclose(of_mapped, of_array, atol=1e-5)
+
+
+def test_dates_are_no_numbers():
+    pd = pytest.importorskip("pandas")  # `make package` tests without extras
+    days = pd.DataFrame({"day": pd.to_datetime(["2026-01-01", None] * 10)})
+    with pytest.raises(ValueError, match=r"takes numbers only.*dates or times"):
+        TorchStudent(nn.Linear, preprocessor=FunctionTransformer()).fit(
+            days, np.arange(20) % 2
+        )
+
+
+def test_early_stopping_holds_out_labels_where_there_is_no_pool(table):
+    X, y, _ = table
+    student = MLPStudent((8,), max_epochs=3, random_state=0)
+    assert "valid_loss" not in student.fit(X, y).history_[0]
+    student.set_params(early_stopping=True).fit(X, y)
+    assert {"valid_loss", "valid_error"} <= set(student.history_[0])
+
+
+def test_random_steps_of_the_preprocessing_are_decided_too(table):
+    X, y, pool = table
+    student = make_pipeline(GaussianRandomProjection(4), SmallNet)
+    first, second = (
+        distill((X, y, pool), student, max_epochs=2).predict_proba(X) for _ in range(2)
+    )
+    assert_array_equal(first, second)
+    alone = MLPStudent(
+        (8,), preprocessor=GaussianRandomProjection(4), max_epochs=2, random_state=0
+    )
+    assert_array_equal(
+        alone.fit(X, y).predict_proba(X), clone(alone).fit(X, y).predict_proba(X)
+    )
+
+
+def test_a_random_state_of_the_students_own_is_kept(table):
+    students = [MLPStudent((8,), max_epochs=2, random_state=seed) for seed in (3, 3, 4)]
+    first, second, other = (
+        distill(table, student).predict_proba(table[0]) for student in students
+    )
+    assert_array_equal(first, second)
+    assert (first != other).any()

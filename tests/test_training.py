@@ -1,18 +1,23 @@
 from collections import Counter
 from contextlib import nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
 from numpy.testing import assert_array_equal
+from skorch.history import History
 from torch import nn
 
 from sklearn_slam._losses import ClosedForm, cross_entropy
 from sklearn_slam._rows import Rows
+from sklearn_slam._student import Lesson, Split
 from sklearn_slam._training import (
     FLOPS_PER_THREAD,
     DenseRows,
+    HeldOutError,
     LazyRows,
     RowLoss,
     SparseRows,
@@ -181,7 +186,9 @@ def test_batch_of_one_row_still_holds_both_parts():
         assert (targets["number"] < 10).tolist() == [True, False]
 
 
-def test_set_reads_as_rows_and_labels_of_the_larger_part():
+def test_set_reads_as_rows_and_labels_of_the_part_that_passes():
+    assert len(training_set(50, 10)) == 10
+    assert len(training_set(50, 0)) == 50
     data = training_set(10, 50)
     assert len(data) == 50
     for at in (0, 17, 49):
@@ -285,3 +292,34 @@ def test_threads_are_never_more_than_found(two_threads):
     module = nn.Linear(10, 10)
     with sensible_threads(module, int(FLOPS_PER_THREAD)):
         assert torch.get_num_threads() == two_threads
+
+
+def test_weights_count_in_the_error_on_held_out_labels():
+    held_out = replace(
+        training_set(4, 0), weights=torch.tensor([0.01, 0.01, 0.01, 3.97])
+    )
+    right = torch.arange(4) % N_CLASSES
+    right[3] += 1
+    net = SimpleNamespace(history=History())
+    held_out.logits_at = lambda net, rows: torch.eye(N_CLASSES + 1)[right[rows]]
+    net.history.new_epoch()
+    net.history.record("valid_loss", 0.0)
+    HeldOutError(held_out).on_epoch_end(net)
+    assert net.history[-1, "valid_error"] == pytest.approx(3.97 / 4)
+
+
+def test_rows_held_out_of_the_pool_are_not_trained_on_as_labeled_ones():
+    y = np.arange(3_000) % 2
+    lesson = replace(
+        Lesson.of_labels(Rows.of(np.zeros((3_000, 1))), y, 2),
+        pool=Rows.of(np.zeros((3_000, 1))),
+        labeled_share=0.5,
+        pool_is_labeled=True,
+    )
+    split = Split.of(lesson, "auto", np.random.RandomState(0))
+    held = set(split.held_pool.tolist())
+    assert len(held) == 300
+    assert {at + 3_000 for at in split.held_labeled.tolist()} == held
+    assert not held & {at + 3_000 for at in split.labeled.tolist()}
+    assert not held & set(split.pool.tolist())
+    assert len(split.labeled) == len(split.pool) == 2_700

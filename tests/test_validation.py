@@ -4,13 +4,11 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import DataConversionWarning
 
 from sklearn_slam._validation import (
     align_proba,
-    check_pool_matches,
     check_proba,
     check_weights,
     encode,
@@ -20,7 +18,6 @@ from sklearn_slam._validation import (
     take_sample_weight,
     union_of_classes,
     warn_about_marks,
-    warn_about_pool,
 )
 
 NAN = float("nan")
@@ -247,110 +244,6 @@ def test_classes_that_the_teacher_does_not_know_get_zero():
     assert_array_equal(aligned, [[0.25, 0, 0, 0, 0.75]])
 
 
-TABLE = np.arange(6.0).reshape(3, 2)
-PANDAS = pd.DataFrame(TABLE, columns=["a", "b"])
-POLARS = pl.DataFrame(TABLE, schema=["a", "b"])
-
-
-@pytest.mark.parametrize("X", [TABLE, PANDAS, POLARS, sp.csr_matrix(TABLE)])
-def test_pool_like_the_table_matches(X):
-    check_pool_matches(X, X[:2])
-
-
-def test_numbers_match_numbers_and_text_matches_text():
-    check_pool_matches(PANDAS, PANDAS.astype({"a": int, "b": "Float32"}))
-    check_pool_matches(POLARS, POLARS.cast({"a": pl.Int8, "b": pl.Boolean}))
-    words = pl.DataFrame({"word": ["a", "b"]})
-    check_pool_matches(words, words.cast(pl.Categorical))
-    check_pool_matches(words.to_pandas().astype("category"), words.to_pandas())
-
-
-@pytest.mark.parametrize(
-    ("X", "pool", "message"),
-    [
-        (PANDAS, TABLE, "kind 'pandas', X_unlabeled of kind 'array'"),
-        (TABLE, PANDAS, "kind 'array', X_unlabeled of kind 'pandas'"),
-        (PANDAS, POLARS, "kind 'pandas', X_unlabeled of kind 'polars'"),
-        (TABLE, sp.csr_matrix(TABLE), "X_unlabeled of kind 'sparse'"),
-        (PANDAS, PANDAS[["b", "a"]], "differ in their order"),
-        (PANDAS, PANDAS.rename(columns={"b": "c"}), r"differ in \['b', 'c'\]"),
-        (POLARS, POLARS.select("a"), r"differ in \['b'\]"),
-        (TABLE, TABLE[:, :1], "X_unlabeled has 1 features, X has 2"),
-        (PANDAS, PANDAS.astype({"b": str}), "Column 'b' is of dtype float64 in X"),
-        (PANDAS.astype({"a": str}), PANDAS > 0, "dtype bool in X_unlabeled"),
-        (PANDAS, PANDAS.astype("category"), "dtype category in X_unlabeled"),
-        (POLARS, POLARS.cast({"b": pl.String}), "Column 'b' is of dtype Float64"),
-    ],
-)
-def test_pool_of_another_kind_raises(X, pool, message):
-    with pytest.raises(ValueError, match=message) as raised:
-        check_pool_matches(X, pool)
-    assert "transform_input=['X_unlabeled']" in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    "pool",
-    [TABLE[0], TABLE[:0], np.array([]), np.array(3.0), PANDAS["a"], PANDAS[:0]],
-)
-@pytest.mark.parametrize("X", [TABLE, PANDAS])
-def test_pool_that_is_no_table_with_rows_raises(X, pool):
-    with pytest.raises(ValueError, match=r"X_unlabeled has shape .*\(n_unlabeled, 2\)"):
-        check_pool_matches(X, pool)
-
-
-def far_tables():
-    X = np.random.RandomState(0).standard_normal((50, 2))
-    return X, X * [1, 1000] + [0, 10_000]
-
-
-@pytest.mark.parametrize("frame", [np.asarray, pd.DataFrame, pl.DataFrame])
-def test_pool_far_away_warns(frame):
-    X, pool = map(frame, far_tables())
-    with pytest.warns(UserWarning, match="X_unlabeled lies far from X: in column"):
-        warn_about_pool(X, pool)
-
-
-@pytest.mark.parametrize("unit", [1e-300, 1e150, 1e300])
-def test_the_unit_of_numbers_does_not_matter(unit):
-    X, pool = (unit * table for table in far_tables())
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warn_about_pool(X, X)
-        with pytest.warns(UserWarning, match="lies far from X: in column 1"):
-            warn_about_pool(X, pool)
-
-
-def test_pool_on_another_scale_warns():
-    X = np.random.RandomState(0).standard_normal((50, 3))
-    with pytest.warns(UserWarning, match="ranges differ by a factor of"):
-        warn_about_pool(X, 100 * X)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warn_about_pool(X, X * [1, 1, 100])
-        warn_about_pool(X > 0, X > 1)
-
-
-@pytest.mark.parametrize("frame", [np.asarray, pd.DataFrame, pl.DataFrame])
-def test_pool_nearby_does_not_warn(frame):
-    X, _ = far_tables()
-    X[:, 1] = 3.0
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warn_about_pool(frame(X), frame(X + 0.5))
-
-
-@pytest.mark.parametrize("dtype", [bool, int, float, object])
-@pytest.mark.parametrize("of_pool", [bool, int, float, object])
-def test_pool_of_another_dtype_is_compared_where_both_are_numbers(dtype, of_pool):
-    X, pool = far_tables()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warn_about_pool((X > 0).astype(dtype), (X > 0).astype(of_pool))
-    if {dtype, of_pool} <= {int, float}:
-        with pytest.warns(UserWarning, match="lies far from X"):
-            warn_about_pool(X.astype(dtype), pool.astype(of_pool))
-
-
 def test_no_weights_stay_none():
     assert check_weights(None, 3, "w") is None
 
@@ -435,14 +328,6 @@ def test_columns_of_probabilities_are_found_by_name():
     assert order_columns(proba, np.array([1, 0]), "proba") is proba
     with pytest.raises(ValueError, match=r"proba has columns \['p1', 'p0'\], but"):
         ordered(["p1", "p0"], [0, 1])
-
-
-@pytest.mark.parametrize("empty", [pd.DataFrame, pl.DataFrame])
-def test_a_pool_column_without_a_value_has_no_type(empty):
-    X = empty({"a": [1.0, 2.0], "b": [3.0, 4.0]})
-    check_pool_matches(X, empty({"a": [1.0, 2.0], "b": [None, None]}))
-    with pytest.raises(ValueError, match="Column 'b' is of dtype"):
-        check_pool_matches(X, empty({"a": [1.0, 2.0], "b": ["x", None]}))
 
 
 def test_a_missing_date_is_no_label():

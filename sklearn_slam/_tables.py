@@ -1,0 +1,231 @@
+"""Tables that come in: what they hold, and whether a pool is like X."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import assert_all_finite, check_array
+from sklearn.utils.validation import validate_data
+
+from sklearn_slam._rows import (
+    columns,
+    container,
+    is_frame,
+    is_missing,
+    is_numeric,
+    is_temporal,
+)
+from sklearn_slam._warn import warn
+
+SHIFT_LIMIT = 3.0
+"""Standard deviations between the medians of a column of X and of the pool
+beyond which a warning asks whether the pool was preprocessed like X."""
+
+SCALE_LIMIT = 10.0
+"""The same of the ratio of interquartile ranges, in the median over columns: a step
+that scales does so to all, while a few columns may differ by chance."""
+
+
+COMPARED_COLUMNS = 500
+"""Of wide tables, evenly spread: what scales does so to all."""
+
+UNSEEN_LIMIT, RARE_LIMIT = 0.5, 0.1
+"""Share of a pool's categories beyond which X should have had them, and share of
+categories that occur once in X beyond which new ones are no surprise (Good and Turing's
+estimate of what is yet unseen)."""
+
+
+def validate_table(
+    estimator: Any,
+    X: Any,
+    *,
+    reset: bool,
+    allow_nan: bool,
+    numeric: bool = True,
+    name: str = "X",
+) -> Any:
+    """Validate a table; return a frame as it is, anything else as array or CSR.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Records, or is compared by, the names and the number of the features.
+    X : {array-like, sparse matrix, frame} of shape (n_rows, n_features)
+    reset : bool
+        Whether to record or to compare.
+    allow_nan : bool
+        Whether missing values may pass; in frames, infinite ones pass with them.
+    numeric : bool, default=True
+        Whether arrays of objects are converted to numbers.
+    name : str, default="X"
+        What messages call it.
+    """
+    if is_frame(X):
+        if 0 in X.shape:
+            raise ValueError(
+                f"{name} is a frame of shape {tuple(X.shape)}; at least one row and "
+                "one column are required."
+            )
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        for values in () if allow_nan else _numeric_columns(X):
+            if values is not None:
+                assert_all_finite(
+                    values, estimator_name=type(estimator).__name__, input_name=name
+                )
+        return X
+    checks = {
+        "accept_sparse": "csr",
+        "dtype": "numeric" if numeric else None,
+        "ensure_all_finite": "allow-nan" if allow_nan else True,
+    }
+    if name != "X":  # validate_data would call it X in its messages
+        X = check_array(X, input_name=name, **checks)
+    return validate_data(estimator, X, reset=reset, **checks)
+
+
+def check_pool_matches(X: Any, X_unlabeled: Any) -> None:
+    """Raise where the pool is another kind of table than X.
+
+    A pool that a pipeline did not transform arrives in another container, with
+    other names, of other types or on another scale; all but the last are errors.
+    """
+    way_out = (
+        " Give both in the same form. In a Pipeline, the steps before the distiller "
+        "transform the pool only under enable_metadata_routing=True and "
+        "Pipeline(..., transform_input=['X_unlabeled'])."
+    )
+    shape = tuple(X_unlabeled.shape)
+    if len(shape) != 2 or not shape[0]:
+        raise ValueError(
+            f"X_unlabeled has shape {shape}, expected (n_unlabeled, {X.shape[1]}) with "
+            "at least one row: reshape a single row to (1, n_features), and pass None "
+            "where there is no pool."
+        )
+    kinds = container(X), container(X_unlabeled)
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            f"X is of kind {kinds[0]!r}, X_unlabeled of kind {kinds[1]!r}.{way_out}"
+        )
+    if is_frame(X) and list(X.columns) != list(X_unlabeled.columns):
+        differing = sorted(
+            set(map(str, X.columns)).symmetric_difference(map(str, X_unlabeled.columns))
+        )
+        raise ValueError(
+            "X_unlabeled must have the same columns as X, in the same order; "
+            f"they differ in {differing[:5] or 'their order'}.{way_out}"
+        )
+    if X.shape[1] != X_unlabeled.shape[1]:
+        raise ValueError(
+            f"X_unlabeled has {X_unlabeled.shape[1]} features, X has "
+            f"{X.shape[1]}.{way_out}"
+        )
+    if is_frame(X):
+        for name, *both in zip(
+            X.columns, columns(X), columns(X_unlabeled), strict=True
+        ):
+            # A column without a value has no type of its own.
+            if is_numeric(both[0]) != is_numeric(both[1]) and not any(
+                all(map(is_missing, column.to_list())) for column in both
+            ):
+                raise ValueError(
+                    f"Column {name!r} is of dtype {both[0].dtype} in X and of dtype "
+                    f"{both[1].dtype} in X_unlabeled: it holds numbers in one of them "
+                    f"only.{way_out}"
+                )
+
+
+def warn_about_pool(X: Any, pool: Any) -> None:
+    """Warn where a pool lies so far from X that it looks not preprocessed.
+
+    Parameters
+    ----------
+    X, pool : tables
+        At most some thousand rows of each.
+    """
+    if container(X) == "sparse":
+        return
+    found, ratios = "", []
+    both = list(zip(_numeric_columns(X), _numeric_columns(pool), strict=True))
+    some = np.linspace(0, len(both) - 1, min(len(both), COMPARED_COLUMNS))
+    for column in some.astype(int).tolist():
+        values, pool_values = both[column]
+        if values is None or pool_values is None:
+            continue
+        finite = values[np.isfinite(values)]
+        pool_finite = pool_values[np.isfinite(pool_values)]
+        if len(finite) < 10 or len(pool_finite) < 10:
+            continue
+        # Squares of large numbers overflow; a power of two as the unit rounds none.
+        power = max(np.frexp(np.abs(part).max())[1] for part in (finite, pool_finite))
+        finite, pool_finite = np.ldexp(finite, -power), np.ldexp(pool_finite, -power)
+        spread = max(finite.std(), pool_finite.std())
+        shift = abs(np.median(finite) - np.median(pool_finite))
+        if shift > SHIFT_LIMIT * spread > 0 and not found:
+            name = X.columns[column] if is_frame(X) else column
+            found = (
+                f"in column {name!r} the medians are {shift / spread:.1f} standard "
+                "deviations apart"
+            )
+        width, pool_width = (
+            np.ptp(np.quantile(part, (0.25, 0.75))) for part in (finite, pool_finite)
+        )
+        comparable = width > 0 and pool_width > 0
+        ratio = max(width, pool_width) / min(width, pool_width) if comparable else 1.0
+        ratios.append(ratio)
+    if not found and ratios and np.median(ratios) > SCALE_LIMIT:
+        found = (
+            "in most columns of numbers the interquartile ranges differ by a factor "
+            f"of {np.median(ratios):.0f} or more"
+        )
+    if found:
+        warn(
+            f"X_unlabeled lies far from X: {found}. If a Pipeline step scales X, it "
+            "may not have seen the pool: enable metadata routing and pass "
+            "transform_input=['X_unlabeled'] to the Pipeline.",
+        )
+
+
+def warn_about_categories(X: Any, pool: Any) -> None:
+    """Warn where a frame's pool has other categories than its labeled rows.
+
+    Parameters
+    ----------
+    X, pool : tables
+        At most some thousand rows of each.
+    """
+    for name, *both in (
+        zip(X.columns, columns(X), columns(pool), strict=True) if is_frame(X) else ()
+    ):
+        if is_numeric(both[0]) or is_temporal(both[0]):
+            continue
+        values, pool_values = (
+            [value for value in column.to_list() if not is_missing(value)]
+            for column in both
+        )
+        if min(len(values), len(pool_values)) < 10:
+            continue
+        counts = Counter(values)
+        unseen = [value for value in pool_values if value not in counts]
+        singles = list(counts.values()).count(1)
+        if len(unseen) > UNSEEN_LIMIT * len(
+            pool_values
+        ) and singles <= RARE_LIMIT * len(values):
+            warn(
+                f"Column {name!r} has other values in X_unlabeled than in X: "
+                f"{len(unseen) / len(pool_values):.0%} of them do not occur there, "
+                f"such as {unseen[0]!r} beside {values[0]!r}. If both mean the same, "
+                "write them alike."
+            )
+
+
+def _numeric_columns(X: Any) -> list[NDArray[Any] | None]:
+    """Return a table's columns as float arrays, None where they are not numbers."""
+    if not is_frame(X):
+        return list(X.T) if X.dtype.kind in "fiu" else [None] * X.shape[1]
+    arrays = map(np.asarray, columns(X))
+    return [
+        array.astype(float) if array.dtype.kind in "fiu" else None for array in arrays
+    ]
