@@ -247,7 +247,16 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             seed = int(rng.randint(np.iinfo(np.int32).max))
             teacher_accuracy = self._make_accuracy(classes)
             self._prepare_student(student, rows, codes, classes, rng)
-            task = Task(rows, keeps_teacher, classes, codes, seed, self.cv, groups)
+            task = Task(
+                rows=rows,
+                keeps_teacher=keeps_teacher,
+                classes=classes,
+                codes=codes,
+                seed=seed,
+                cv=self.cv,
+                groups=groups,
+                memory=check_memory(self.memory),
+            )
             teacher, *of_teacher = label_with_teacher(
                 task,
                 self.teacher,
@@ -255,7 +264,6 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 teacher_proba_unlabeled,
                 seeded=self.random_state is not None,
                 n_jobs=self.n_jobs,
-                memory=check_memory(self.memory),
                 progress=progress,
             )
             teacher_accuracy.fit(of_teacher[0], codes, rows.weights)
@@ -380,23 +388,19 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             If a parameter of a fitted teacher is named (it is used as it is), or one
             of a teacher or student that has none.
         """
-        nested = [name for name in params if name.startswith("teacher__")]
-        teacher = params.get("teacher", self.teacher)
-        if nested and arrives_fitted(teacher):
-            raise ValueError(
-                f"Cannot set {nested}: the teacher is fitted and used as it is. Pass "
-                "it unfitted (sklearn.base.clone(teacher)) to search over its "
-                "parameters."
-            )
         for owner, instead in (
             ("teacher", "an unfitted classifier"),
             ("student", "sklearn_slam.MLPStudent(), which is the default student"),
         ):
             nested = [name for name in params if name.startswith(f"{owner}__")]
             value = params.get(owner, getattr(self, owner))
-            if nested and not (
-                hasattr(value, "set_params") and not isinstance(value, type)
-            ):
+            if nested and owner == "teacher" and arrives_fitted(value):
+                raise ValueError(
+                    f"Cannot set {nested}: the teacher is fitted and used as it is. "
+                    "Pass it unfitted (sklearn.base.clone(teacher)) to search over "
+                    "its parameters."
+                )
+            if nested and (isinstance(value, type) or not hasattr(value, "set_params")):
                 raise ValueError(
                     f"Cannot set {nested}: {owner} is {value!r}, which has no "
                     f"parameters to set. Pass {owner}={instead}, say."

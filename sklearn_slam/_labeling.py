@@ -45,6 +45,8 @@ class Task:
     cv : int, splitter or iterable
     groups : array-like of shape (n_rows,) or None
         Of the rows of X.
+    memory : joblib.Memory
+        Keeps what teacher and peers say.
     """
 
     rows: FitRows
@@ -54,6 +56,7 @@ class Task:
     seed: int
     cv: Any
     groups: Any
+    memory: Memory
 
     @cached_property
     def folds(self) -> Folds:
@@ -74,7 +77,6 @@ def label_with_teacher(
     *,
     seeded: bool,
     n_jobs: int | None,
-    memory: Memory,
     progress: Progress,
 ) -> tuple[Any, NDArray[np.float32], NDArray[np.float32]]:
     """Return the teacher and its probabilities of labeled and pool rows.
@@ -91,7 +93,6 @@ def label_with_teacher(
         Whether the task's seed decides a teacher's ``random_state`` that is None.
     n_jobs : int or None
         Folds fitted at once.
-    memory : joblib.Memory
     progress : Progress
 
     Returns
@@ -100,7 +101,7 @@ def label_with_teacher(
         None where all its probabilities were given and it did not arrive fitted.
     labeled, pool : ndarray of float32, shape (n_rows, n_classes)
     """
-    rows, classes = task.rows, task.classes
+    rows, classes, memory = task.rows, task.classes, task.memory
     columns = teacher.classes_ if task.keeps_teacher else classes
     given, given_beside = _align_given(task, columns, given, given_beside)
     if teacher is None:
@@ -157,17 +158,10 @@ def label_with_teacher(
 
 def _check_all_given(rows: FitRows, given: Any, given_beside: Any) -> None:
     """Raise where probabilities are given of some rows, and no teacher for others."""
-    known = {
-        "teacher_proba": given is not None,
-        "teacher_proba_unlabeled": given_beside is not None,
-    }
-    if not len(rows.beside_rows):
-        known.pop("teacher_proba_unlabeled")
-    if any(known.values()) and not all(known.values()):
-        (found,), (missing,) = (
-            [name for name, is_known in known.items() if is_known is wanted]
-            for wanted in (True, False)
-        )
+    found, missing = "teacher_proba", "teacher_proba_unlabeled"
+    if len(rows.beside_rows) and (given is None) != (given_beside is None):
+        if given is None:
+            found, missing = missing, found
         raise ValueError(
             f"{found} is given, {missing} is not, and there is no teacher to ask. Pass "
             "both, from one teacher, or the teacher itself."
@@ -178,14 +172,16 @@ def _align_given(
     task: Task, columns: NDArray[Any], given: Any, given_beside: Any
 ) -> tuple[Any, Any]:
     """Check given probabilities of X and X_unlabeled; order their columns."""
-    aligned = []
-    for proba, n_rows, name in (
-        (given, task.rows.X.shape[0], "teacher_proba"),
-        (unwrap(given_beside), len(task.rows.beside_rows), "teacher_proba_unlabeled"),
-    ):
-        if proba is not None and not n_rows:
-            raise ValueError(f"{name} is given, but X_unlabeled is not.")
-        if proba is not None:
-            proba = align(proba, n_rows, columns, task.classes, name)
-        aligned.append(proba)
-    return aligned[0], aligned[1]
+    if given_beside is not None and task.rows.X_unlabeled is None:
+        raise ValueError("teacher_proba_unlabeled is given, but X_unlabeled is not.")
+
+    def aligned(proba: Any, n_rows: int, name: str) -> Any:
+        if proba is None:
+            return None
+        return align(proba, n_rows, columns, task.classes, name)
+
+    n_rows, n_beside = task.rows.X.shape[0], len(task.rows.beside_rows)
+    return (
+        aligned(given, n_rows, "teacher_proba"),
+        aligned(unwrap(given_beside), n_beside, "teacher_proba_unlabeled"),
+    )

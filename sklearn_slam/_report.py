@@ -13,7 +13,7 @@ from joblib import Memory
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.metrics import log_loss, roc_auc_score
-from sklearn.utils.validation import check_is_fitted, check_memory
+from sklearn.utils.validation import check_memory
 
 from sklearn_slam._base import BaseDistiller
 from sklearn_slam._baselines import PlainDistiller
@@ -21,9 +21,10 @@ from sklearn_slam._fit_rows import unwrap
 from sklearn_slam._optional import import_optional
 from sklearn_slam._progress import Progress
 from sklearn_slam._rows import Rows, take_rows
+from sklearn_slam._soft_labels import true_class_rank
 from sklearn_slam._teacher import arrives_fitted, predict_soft_labels
 from sklearn_slam._validation import check_integer, split_labels
-from sklearn_slam.inspection import Display
+from sklearn_slam.inspection import Display, check_fitted_kind
 from sklearn_slam.metrics import expected_calibration_error, find_columns
 
 
@@ -157,12 +158,7 @@ def _check_arguments(
     distiller: Any, X: Any, y: Any, n_repeats: Any, fit_params: Mapping[str, Any]
 ) -> None:
     """Raise where the arguments of a report do not go together."""
-    if not isinstance(distiller, BaseDistiller):
-        raise TypeError(
-            f"distiller must be a distiller, got {type(distiller).__name__}. Of a "
-            "Pipeline or a search, pass the distiller inside and the rows it sees."
-        )
-    check_is_fitted(distiller, "student_")
+    check_fitted_kind(distiller, BaseDistiller)
     if (X is None) != (y is None) or (fit_params and X is None):
         raise ValueError(
             "X and y go together, with what else fit was given: pass what the "
@@ -176,12 +172,7 @@ def _fit_others(
 ) -> dict[str, Any]:
     """Train the students to compare with on what the distiller was fitted on."""
     has_label, labels = split_labels(y, distiller.unlabeled_label, n_rows=X.shape[0])
-    n_held_out = len(distiller.teacher_accuracy_.margins_)
-    if len(labels) != n_held_out:
-        raise ValueError(
-            f"y holds {len(labels)} labels, but the distiller was fitted with "
-            f"{n_held_out}: pass the X and y that it was fitted on."
-        )
+    _check_fitted_on(distiller, has_label, labels, fit_params)
     # With the training parameters and the seed that the distiller gave its student.
     alone = clone(distiller.student_)
     weights = fit_params.get("sample_weight")
@@ -196,6 +187,37 @@ def _fit_others(
     plain.set_params(teacher_temperature=1.0)
     plain.fit(X, y, **{**fit_params, **outputs})
     return {"labels only": alone, "plain distillation": plain.student_}
+
+
+def _check_fitted_on(
+    distiller: BaseDistiller,
+    has_label: NDArray[np.bool_],
+    labels: NDArray[Any],
+    fit_params: Mapping[str, Any],
+) -> None:
+    """Raise where labels or pool are not those that a distiller was fitted on."""
+    accuracy = distiller.teacher_accuracy_
+    n_labeled = len(accuracy.ranks_)
+    if len(labels) != n_labeled:
+        raise ValueError(
+            f"y holds {len(labels)} labels, but the distiller was fitted with "
+            f"{n_labeled}: pass the X and y that it was fitted on."
+        )
+    codes = find_columns(labels, distiller.classes_, "y")
+    if (true_class_rank(accuracy.proba_, codes) != accuracy.ranks_).any():
+        raise ValueError(
+            "y is not what the distiller was fitted on: what its teacher was seen to "
+            "know of the labeled rows is told of other labels. Pass the same rows in "
+            "the same order."
+        )
+    pool = unwrap(fit_params.get("X_unlabeled"))
+    n_unlabeled = int((~has_label).sum())
+    n_unlabeled += 0 if pool is None else as_table(pool).shape[0]
+    if n_unlabeled != distiller.n_unlabeled_:
+        raise ValueError(
+            f"X and X_unlabeled hold {n_unlabeled} unlabeled rows, but the distiller "
+            f"was fitted on {distiller.n_unlabeled_}: pass what fit was given."
+        )
 
 
 def _teacher_outputs(
@@ -374,6 +396,10 @@ class LatencyAccuracyDisplay(Display):
         display : LatencyAccuracyDisplay
             Drawn.
         """
+        if latency not in ("row_us", "batch_us"):
+            raise ValueError(
+                f"latency must be 'row_us' or 'batch_us', got {latency!r}."
+            )
         return cls(
             name=list(report.index),
             latency=report[latency].to_numpy(),

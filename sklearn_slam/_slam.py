@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_memory
 from torch import Tensor
 
 from sklearn_slam._base import BaseDistiller, Knowledge, Objective
@@ -348,8 +347,9 @@ class SLaMDistiller(BaseDistiller):
         """Return the teacher's labels, combined with those of its peers."""
         of_all = None
         if self._asks_peers(task):
-            memory = check_memory(self.memory)
-            of_all = cached(memory, label_with_peers, ignore=["n_jobs", "progress"])(
+            of_all = cached(
+                task.memory, label_with_peers, ignore=["n_jobs", "progress"]
+            )(
                 as_student(self.student).preprocessor,
                 task.rows,
                 task.codes,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
 from sklearn_slam._rows import CHUNK_ROWS
@@ -152,17 +152,8 @@ def calibrating_temperature(
     ----------
     Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, Section 4.2.
     """
-    log_proba = np.log(smoothed(proba.astype(np.float64)))
-    log_proba -= log_proba.max(axis=1, keepdims=True)
-    of_true = np.take_along_axis(log_proba, y[:, None], axis=1)[:, 0]
-
-    def log_loss(log_temperature: float) -> float:
-        inverse = np.exp(-log_temperature)
-        log_sum = np.log(np.exp(inverse * log_proba).sum(axis=1))
-        return float(np.average(log_sum - inverse * of_true, weights=sample_weight))
-
-    found = minimize_scalar(log_loss, bounds=np.log(TEMPERATURE_BOUNDS))
-    return float(np.exp(found.x))
+    (exponent,) = combining_exponents([proba], y, sample_weight)
+    return float(1.0 / max(exponent, 1.0 / TEMPERATURE_BOUNDS[1]))
 
 
 def combining_exponents(

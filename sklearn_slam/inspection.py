@@ -8,8 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_slam._base import BaseDistiller
 from sklearn_slam._optional import import_optional
+from sklearn_slam._student import BaseStudent
 from sklearn_slam._teacher_accuracy import TeacherAccuracy
+from sklearn_slam._validation import check_integer
 from sklearn_slam.metrics import HitRates, encode_for
 
 __all__ = [
@@ -20,6 +23,16 @@ __all__ = [
 
 GRID = np.linspace(0, 1, 201)
 """Margins at which the estimated accuracies are drawn."""
+
+
+def check_fitted_kind(estimator: Any, *kinds: type) -> None:
+    """Raise unless an estimator is fitted and of one of the kinds."""
+    if not isinstance(estimator, kinds):
+        raise TypeError(
+            f"A distiller is wanted, got {type(estimator).__name__}. Of a Pipeline or "
+            "a search, pass the distiller inside, and the rows that it sees."
+        )
+    check_is_fitted(estimator)
 
 
 class Display:
@@ -145,7 +158,8 @@ class TeacherAccuracyDisplay(Display):
         display : TeacherAccuracyDisplay
             Drawn.
         """
-        check_is_fitted(distiller, "teacher_accuracy_")
+        check_fitted_kind(distiller, BaseDistiller)
+        check_integer("top_k", top_k, 1)
         return cls._of(distiller.teacher_accuracy_, top_k, n_bins).plot(ax=ax)
 
     @classmethod
@@ -298,7 +312,7 @@ class TrainingHistoryDisplay(Display):
             If the history holds no training loss, which a skorch net of one's own
             may leave out.
         """
-        check_is_fitted(estimator, "history_")
+        check_fitted_kind(estimator, BaseDistiller, BaseStudent)
         history = estimator.history_
         if not all("train_loss" in epoch for epoch in history):
             raise ValueError(

@@ -9,6 +9,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_slam._validation import order_columns
+
 __all__ = ["expected_calibration_error"]
 
 Z_95 = 1.959964
@@ -97,7 +99,9 @@ def encode_for(
     codes : ndarray of int, shape (n_rows,)
     proba : ndarray of shape (n_rows, n_classes)
     """
-    y, proba = np.asarray(y_true), np.asarray(proba)
+    y = np.asarray(y_true)
+    columns = np.unique(y) if labels is None else np.asarray(labels)
+    proba = np.asarray(order_columns(proba, columns, "proba"))
     if proba.ndim != 2 or y.shape != proba.shape[:1] or not len(y):
         raise ValueError(
             f"y_true has shape {y.shape}, proba {proba.shape}; expected (n_rows,) and "
@@ -111,7 +115,6 @@ def encode_for(
         raise ValueError(
             f"proba must sum to 1 in each row; row {worst} sums to {sums[worst]:.4g}."
         )
-    columns = np.unique(y) if labels is None else np.asarray(labels)
     if len(columns) != proba.shape[1]:
         source = "y_true holds" if labels is None else "labels names"
         raise ValueError(

@@ -20,7 +20,6 @@ FLOORS = {
         "_repeatable",
         "_rows",
         "_warn",
-        "metrics",
     },
     1: {
         "_baseline_losses",
@@ -31,7 +30,14 @@ FLOORS = {
         "_training",
         "_validation",
     },
-    2: {"_student", "_teacher", "_teacher_accuracy", "_uncertainty", "model_selection"},
+    2: {
+        "_student",
+        "_teacher",
+        "_teacher_accuracy",
+        "_uncertainty",
+        "metrics",
+        "model_selection",
+    },
     3: {"_module_student", "_fit_rows"},
     4: {"students", "_labeling"},
     5: {"_peers"},

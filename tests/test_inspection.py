@@ -425,7 +425,7 @@ def test_report_leaves_the_distiller_as_it_is(table, teacher):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"distiller": DummyClassifier()}, TypeError, "distiller must be"),
+        ({"distiller": DummyClassifier()}, TypeError, "A distiller is wanted"),
         ({"distiller": SLaMDistiller()}, NotFittedError, "SLaMDistiller"),
         ({"y_test": [None] * 3}, ValueError, "y_test has no labeled row"),
         ({"y_test": [0, 1, 9]}, ValueError, r"y_test .* stands for: \[9\]"),
@@ -456,3 +456,41 @@ def test_picture_of_a_report(table, teacher):
             assert line.get_label() == name
             assert line.get_xdata() == measured[latency]
             assert line.get_ydata() == measured["accuracy"]
+
+
+@pytest.mark.parametrize("fault", ["order", "pool", "part of the pool", "rows"])
+def test_report_on_other_rows_than_those_of_fit_is_refused(table, teacher, fault):
+    X, y, pool = table
+    slam = quick(teacher).fit(X, y, X_unlabeled=pool)
+    given = {"X": X, "y": y, "X_unlabeled": pool}
+    given |= {
+        "order": {"y": y[::-1]},
+        "pool": {"X_unlabeled": None},
+        "part of the pool": {"X_unlabeled": pool[:50]},
+        "rows": {"X": pool[:90], "y": np.roll(y, 1)},
+    }[fault]
+    with pytest.raises(ValueError, match="fitted on"):
+        report_on(slam, X, y, **given)
+
+
+def test_report_takes_what_fit_was_not_given_as_none(table, teacher):
+    X, y, pool = table
+    slam = quick(teacher).fit(X, y, X_unlabeled=pool)
+    report_on(slam, X, y, X=X, y=y, X_unlabeled=pool, teacher_proba=None)
+
+
+def test_displays_say_what_they_want(table, teacher):
+    X, y, pool = table
+    slam = quick(teacher).fit(X, y, X_unlabeled=pool)
+    for display, other in (
+        (TeacherAccuracyDisplay, slam.student_),
+        (TeacherAccuracyDisplay, make_pipeline(slam)),
+        (TrainingHistoryDisplay, slam.teacher_),
+    ):
+        with pytest.raises(TypeError, match="A distiller is wanted, got"):
+            display.from_estimator(other)
+    with pytest.raises(ValueError, match="top_k must be an integer"):
+        TeacherAccuracyDisplay.from_estimator(slam, top_k="2")
+    report = report_on(slam, X, y)
+    with pytest.raises(ValueError, match="latency must be 'row_us' or 'batch_us'"):
+        LatencyAccuracyDisplay.from_report(report, latency="us")

@@ -149,3 +149,13 @@ def test_intervals_widen_with_unequal_weights():
     plain = HitRates.of(score, hits, 1)
     assert equal.high - equal.low == pytest.approx(plain.high - plain.low)
     assert unequal.high - unequal.low > equal.high - equal.low
+
+
+def test_columns_of_a_frame_are_found_by_name():
+    pd = pytest.importorskip("pandas")  # `make package` tests without extras
+    proba = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
+    y = np.array([0, 0, 1])
+    frame = pd.DataFrame(proba[:, ::-1], columns=[1, 0])
+    expected = expected_calibration_error(y, proba)
+    assert expected_calibration_error(y, frame) == expected
+    assert expected_calibration_error(y, frame, labels=[0, 1]) == expected

@@ -474,3 +474,11 @@ def test_probabilities_of_no_pool_are_refused(table):
     given = {"teacher_proba_unlabeled": np.ones((3, 3)) / 3}
     with pytest.raises(ValueError, match="is given, but X_unlabeled is not"):
         quick(GaussianNB()).fit(X, y, **given)
+
+
+def test_memory_names_what_it_cannot_keep_answers_of(table, tmp_path):
+    X, y, pool = table
+    fitted = GaussianNB().fit(X, y)
+    teacher = CallableTeacher(lambda rows: fitted.predict_proba(rows), [0, 1, 2])
+    with pytest.raises(ValueError, match="memory keeps answers by what was asked"):
+        quick(teacher, memory=str(tmp_path)).fit(X, y, X_unlabeled=pool)
