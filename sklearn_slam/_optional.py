@@ -26,5 +26,6 @@ def import_optional(module: str, extra: str) -> Any:
     except ImportError as error:
         package = module.split(".")[0]
         raise ImportError(
-            f'{package} is needed here: pip install "sklearn-slam[{extra}]" ({error}).'
+            f"{package} is needed here: install it, or sklearn-slam with its extra "
+            f'{extra}, pip install ".[{extra}]" in a clone ({error}).'
         ) from error

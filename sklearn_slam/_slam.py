@@ -86,7 +86,9 @@ class SLaMDistiller(BaseDistiller):
     alpha : {"isotonic"}, float or callable, default="isotonic"
         Probability that the teacher's top class is right: isotonic regression on
         the teacher's margin, a constant in (0, 1], or a function from margins of
-        shape (n_rows,) to probabilities. 1 is plain distillation.
+        shape (n_rows,) to probabilities. A given alpha speaks of the teacher's own
+        labels: the "auto" of ``alpha_min``, ``peers`` and ``vid_weight`` then means
+        none of each. 1 is plain distillation.
     alpha_min : {"auto"} or float, default="auto"
         Lower bound on alpha, in [0, 1]. "auto" is 0.95 where alpha is estimated, and
         leaves a given alpha as far as mixing allows.
@@ -146,14 +148,16 @@ class SLaMDistiller(BaseDistiller):
         Folds of an unfitted teacher, and trees of a peer, that are fitted at once.
     memory : str, joblib.Memory or None, default=None
         Where the teacher's and the peers' labels, and a teacher fitted here, are kept
-        between fits.
+        between fits. Needs ``random_state``, without which each fit draws other
+        folds. Of a function behind a :class:`CallableTeacher` only the name is known.
     verbose : int, default=0
         1 shows progress bars over the teacher's folds and labels and over epochs,
         2 prints a line for each epoch. A skorch student that prints its own lines
         has no bar.
     random_state : int, RandomState instance or None, default=None
-        Decides folds, an unfitted teacher's own ``random_state`` where that is
-        None, initial weights, order of rows and dropout.
+        Decides folds, initial weights, order of rows, dropout, and the ``random_state``
+        of an unfitted teacher, of the student and of its preprocessing where that is
+        None.
 
     Attributes
     ----------

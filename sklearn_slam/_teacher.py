@@ -64,6 +64,11 @@ class CallableTeacher(ClassifierMixin, BaseEstimator):
     classes_ : ndarray of shape (n_classes,)
         As given.
 
+    Notes
+    -----
+    A distiller's ``memory`` knows the function by its name: empty its folder when what
+    stands behind the name changes. A lambda has no name, and cannot be used with it.
+
     Examples
     --------
     >>> import numpy as np

@@ -12,6 +12,6 @@ WITHIN = "sklearn_slam.", "functools", "joblib.memory"
 def warn(message: str) -> None:
     """Warn of what could surprise a user, at the line that called the package."""
     frame, level = sys._getframe(1), 2
-    while frame.f_back and frame.f_globals["__name__"].startswith(WITHIN):
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(WITHIN):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, UserWarning, stacklevel=level)

@@ -75,7 +75,8 @@ class MLPStudent(ModuleStudent):
     verbose : int, default=0
         1 shows a progress bar over epochs, 2 prints a line for each.
     random_state : int, RandomState instance or None, default=None
-        Decides initial weights, order of rows and dropout.
+        Decides initial weights, order of rows, dropout, and random steps of the
+        preprocessing that have no ``random_state`` of their own.
 
     Attributes
     ----------
@@ -328,7 +329,8 @@ class SkorchStudent(BaseStudent):
         Applied to X first; a clone is fitted on labeled and pool rows, without
         labels unless a step requires them.
     random_state : int, RandomState instance or None, default=None
-        Decides initial weights, order of rows and dropout.
+        Decides initial weights, order of rows, dropout, and random steps of the
+        preprocessing that have no ``random_state`` of their own.
 
     Attributes
     ----------
