@@ -183,9 +183,11 @@ def peak_above(call):
 
     sampler = threading.Thread(target=sample)
     sampler.start()
-    call()
-    done.set()
-    sampler.join()
+    try:
+        call()
+    finally:
+        done.set()
+        sampler.join()
     return peak[0]
 
 

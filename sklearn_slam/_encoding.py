@@ -6,6 +6,7 @@ validation: for one row at a time, that costs more than the network.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,17 @@ from sklearn_slam._rows import (
     is_numeric,
     is_temporal,
 )
+from sklearn_slam._warn import warn
 
 MAX_CATEGORIES = 256
 """Categories kept of a column, the most frequent; others count as unknown."""
 
 MAX_BOOSTED = 250
 """The same for gradient boosting, which takes at most 255."""
+
+TEXT_ROWS, TEXT_SHARE = 100, 0.5
+"""Rows from which, and share of values that occur once beyond which, a column of
+categories looks like text or names."""
 
 SMOOTH_CLIP = 3.0
 """Scaled numbers z become z / sqrt(1 + (z / 3)^2): linear in the bulk, bounded by
@@ -100,7 +106,9 @@ class TableEncoder:
                 if is_numeric(column) or is_temporal(column):
                     self.names_.append(name)
                 else:
-                    self.codes_[name] = _frequent_categories(column)
+                    counts = _count_categories(column)
+                    _warn_about_text(name, counts)
+                    self.codes_[name] = _frequent_categories(counts)
         self.text_ = {
             name
             for name, codes in self.codes_.items()
@@ -236,7 +244,7 @@ class OrdinalColumns(TransformerMixin, BaseEstimator):
     def fit(self, X: Any, y: Any = None) -> OrdinalColumns:
         """Find the categories, and the columns of numbers."""
         self.codes_: dict[Any, dict[Any, int]] = {
-            name: _frequent_categories(X[name], MAX_BOOSTED)
+            name: _frequent_categories(_count_categories(X[name]), MAX_BOOSTED)
             for name in self.categorical
         }
         names = list(X.columns) if is_frame(X) else range(X.shape[1])
@@ -317,12 +325,34 @@ def _inverse(spread: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.divide(1.0, spread, out=inverse, where=spread > 0)
 
 
-def _frequent_categories(column: Any, most: int = MAX_CATEGORIES) -> dict[Any, int]:
+def _count_categories(column: Any) -> Counter[Any]:
+    """Return how often each value of a column occurs."""
+    try:
+        return Counter(value for value in column.to_list() if not is_missing(value))
+    except TypeError as error:
+        raise TypeError(
+            f"Column {column.name!r} holds values that are no categories ({error}); "
+            "replace them by numbers or text, or drop it."
+        ) from error
+
+
+def _warn_about_text(name: Any, counts: Counter[Any]) -> None:
+    """Warn of a column of categories that hardly occur twice."""
+    n_rows = counts.total()
+    singles = list(counts.values()).count(1)
+    if n_rows >= TEXT_ROWS and singles > TEXT_SHARE * n_rows:
+        warn(
+            f"Column {name!r} holds {len(counts)} different values in {n_rows} rows; "
+            "as categories they tell the student nothing. Drop it, or put a step in "
+            "front that turns text into numbers: "
+            "student=make_pipeline(skrub.TableVectorizer(), MLPStudent())."
+        )
+
+
+def _frequent_categories(
+    counts: Counter[Any], most: int = MAX_CATEGORIES
+) -> dict[Any, int]:
     """Return codes from 1 for the most frequent categories, in a fixed order."""
-    counts: dict[Any, int] = {}
-    for value in column.to_list():
-        if not is_missing(value):
-            counts[value] = counts.get(value, 0) + 1
     frequent = sorted(counts, key=lambda value: (-counts[value], str(value)))
     return {value: code for code, value in enumerate(frequent[:most], 1)}
 

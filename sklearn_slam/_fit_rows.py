@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sklearn_slam._rows import Rows, container, take_rows
 from sklearn_slam._tables import (
+    as_array,
     check_pool_matches,
     validate_table,
     warn_about_categories,
@@ -116,7 +117,7 @@ def validate_fit_rows(
     n_rows, n_beside = X.shape[0], 0
     pool = unwrap(X_unlabeled)
     if pool is not None:
-        pool = pool if hasattr(pool, "shape") else np.asarray(pool)
+        pool = pool if hasattr(pool, "shape") else as_array(pool, "X_unlabeled")
         check_pool_matches(X, pool)
         pool = validate_table(
             estimator,
@@ -139,23 +140,14 @@ def validate_fit_rows(
             "each row of X, unlabeled ones included."
         )
     (labeled_at,), (unlabeled_at,) = np.nonzero(has_label), np.nonzero(~has_label)
-    weights = check_weights(sample_weight, n_rows, "sample_weight")
-    beside = check_weights(
-        unwrap(sample_weight_unlabeled), n_beside, "sample_weight_unlabeled"
+    weights, pool_weights = _split_weights(
+        check_weights(sample_weight, n_rows, "sample_weight"),
+        check_weights(
+            unwrap(sample_weight_unlabeled), n_beside, "sample_weight_unlabeled"
+        ),
+        has_label,
+        n_beside,
     )
-    pool_weights = None
-    if weights is not None or beside is not None:
-        weights = np.ones(n_rows) if weights is None else weights
-        beside = np.ones(n_beside) if beside is None else beside
-        pool_weights = np.concatenate([weights[unlabeled_at], beside])
-        weights = weights[labeled_at]
-        # That of X_unlabeled is not 0 by itself: what is left are rows of X.
-        for part, of_part in (("labeled", weights), ("unlabeled", pool_weights)):
-            if len(of_part) and not of_part.any():
-                raise ValueError(
-                    f"sample_weight is zero for every {part} row of X; give some of "
-                    "them a positive weight, or leave all of them out."
-                )
     if pool is not None:
         if n_beside == n_rows and not isinstance(X_unlabeled, UnlabeledPool):
             _warn_about_cut(n_rows)
@@ -173,6 +165,28 @@ def validate_fit_rows(
         weights=weights,
         pool_weights=pool_weights,
     )
+
+
+def _split_weights(
+    weights: NDArray[np.float64] | None,
+    beside: NDArray[np.float64] | None,
+    has_label: NDArray[np.bool_],
+    n_beside: int,
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Return weights of labeled rows and of the pool: both, or none."""
+    if weights is None and beside is None:
+        return None, None
+    weights = np.ones(len(has_label)) if weights is None else weights
+    beside = np.ones(n_beside) if beside is None else beside
+    of_labeled, of_pool = weights[has_label], np.append(weights[~has_label], beside)
+    # That of X_unlabeled is not 0 by itself: what is left are rows of X.
+    for part, of_part in (("labeled", of_labeled), ("unlabeled", of_pool)):
+        if len(of_part) and not of_part.any():
+            raise ValueError(
+                f"sample_weight is zero for every {part} row of X; give some of them a "
+                "positive weight, or leave all of them out."
+            )
+    return of_labeled, of_pool
 
 
 def _warn_about_cut(n_rows: int) -> None:

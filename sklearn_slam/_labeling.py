@@ -112,15 +112,19 @@ def label_with_teacher(
     if given is None and not task.keeps_teacher and rows.weights is not None:
         warn_unless_weighted(teacher)
 
-    def ask(part: Rows) -> NDArray[np.float32]:
-        return predict_soft_labels(
-            teacher, part, classes, memory=memory, progress=progress
-        )
+    def ask(part: Rows, name: str) -> NDArray[np.float32]:
+        try:
+            return predict_soft_labels(
+                teacher, part, classes, memory=memory, progress=progress
+            )
+        except ValueError as error:
+            error.add_note(f"The teacher was asked about {name}.")
+            raise
 
     if given is not None:
         labeled_proba = given[rows.labeled_at]
     elif task.keeps_teacher:
-        labeled_proba = ask(Rows.of(rows.X_labeled))
+        labeled_proba = ask(Rows.of(rows.X_labeled), "the labeled rows of X")
     else:
         labeled_proba = cached(memory, cross_fit, ignore=["n_jobs", "progress"])(
             teacher,
@@ -132,13 +136,17 @@ def label_with_teacher(
             n_jobs=n_jobs,
             progress=progress,
         )
+    of_unlabeled = None if given is None else given[rows.unlabeled_at]
     parts = [
-        (rows.unlabeled_rows, None if given is None else given[rows.unlabeled_at]),
-        (rows.beside_rows, given_beside),
+        (part, proba, name)
+        for part, proba, name in (
+            (rows.unlabeled_rows, of_unlabeled, "the unlabeled rows of X"),
+            (rows.beside_rows, given_beside, "X_unlabeled"),
+        )
+        if len(part)
     ]
-    parts = [(part, proba) for part, proba in parts if len(part)]
     if not task.keeps_teacher:
-        if given is None or any(proba is None for _, proba in parts):
+        if given is None or any(proba is None for _, proba, _ in parts):
             with progress.part("fit teacher", "fit", 1) as whole:
                 whole.begin()
                 teacher = cached(memory, fit_teacher)(
@@ -147,7 +155,9 @@ def label_with_teacher(
                 whole.end()
         else:
             teacher = None
-    probas = [ask(part) if proba is None else proba for part, proba in parts]
+    probas = [
+        ask(part, name) if proba is None else proba for part, proba, name in parts
+    ]
     if not probas:
         return teacher, labeled_proba, labeled_proba[:0]
     pool_proba = probas[0] if len(probas) == 1 else np.concatenate(probas)

@@ -176,7 +176,7 @@ class Progress:
             total=n_steps if n_rows is None else n_rows,
             desc=name,
             unit=unit if n_rows is None else "row",
-            disable=not (self.verbose if verbose is None else verbose),
+            disable=(self.verbose if verbose is None else verbose) <= 0,
         ) as bar:
             yield Part(task, unit, self.told, bar)
         task.call_on_fit_task_end(**self.told)

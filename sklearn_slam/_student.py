@@ -392,13 +392,21 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         allow_nan = self._allows_nan
         if self._takes_nan is not None and not (reset or is_frame(X)):
             allow_nan = self._takes_nan
-        return validate_table(
-            self,
-            X,
-            reset=reset,
-            allow_nan=allow_nan,
-            numeric=self.preprocessor is None,
-        )
+        try:
+            return validate_table(
+                self,
+                X,
+                reset=reset,
+                allow_nan=allow_nan,
+                numeric=self.preprocessor is None,
+            )
+        except ValueError as error:
+            if self._takes_nan is False and not reset and "NaN" in str(error):
+                error.add_note(
+                    "No row of fit missed a value, or the teacher takes none; fit with "
+                    "some that miss, or pass a frame, whose missing values are filled."
+                )
+            raise
 
     def _prepare(
         self, labeled: Rows, pool: Rows, y: NDArray[np.intp], classes: NDArray[Any]
@@ -596,7 +604,9 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             # After what records an epoch, before what may end training.
             place = sum(name in defaults for name, _ in net.callbacks_)
             net.callbacks_.insert(place, told)
-            with sensible_threads(net.module_, net.batch_size):
+            n_rows = len(training.labeled) + len(training.pool)
+            batch_size = net.batch_size if net.batch_size > 0 else n_rows
+            with sensible_threads(net.module_, batch_size):
                 net.partial_fit(training, None)
             # It knows the rows, and a net is pickled with its callbacks.
             net.callbacks_.remove(told)

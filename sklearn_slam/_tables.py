@@ -86,6 +86,24 @@ def validate_table(
     return validate_data(estimator, X, reset=reset, **checks)
 
 
+def as_array(table: Any, name: str) -> NDArray[Any]:
+    """Return what has no shape of its own, such as lists of rows, as an array."""
+    try:
+        array = np.asarray(table)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} is a {type(table).__name__} of which no table can be made "
+            f"({error}); pass one array or frame."
+        ) from error
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name} is a {type(table).__name__}, which makes an array of shape "
+            f"{array.shape}; pass one array or frame (a single row in brackets, "
+            "several tables concatenated)."
+        )
+    return array
+
+
 def check_pool_matches(X: Any, X_unlabeled: Any) -> None:
     """Raise where the pool is another kind of table than X.
 

@@ -17,7 +17,7 @@ from sklearn_slam._soft_labels import (
     margins,
     true_class_rank,
 )
-from sklearn_slam._validation import check_proba, check_weights, is_real
+from sklearn_slam._validation import check_integer, check_proba, check_weights, is_real
 
 NORMALIZED_GAP = 0.02
 UNNORMALIZED_BOUND = 0.52
@@ -185,7 +185,6 @@ class TeacherAccuracy(BaseEstimator):
 
     def _accuracy_among(self, k: int) -> IsotonicRegression:
         """Regress "the true class is among the k most likely" on the margin, once."""
-        check_is_fitted(self)
         if k not in self._regressions:
             regression = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
             hits = (self.ranks_ < k).astype(np.float64)
@@ -208,7 +207,16 @@ class TeacherAccuracy(BaseEstimator):
         -------
         accuracy : ndarray of shape (n_rows,)
             In [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If k is no integer from 1 to the number of classes.
         """
+        check_is_fitted(self)
+        check_integer("k", k, 1)
+        if k > self.n_classes_:
+            raise ValueError(f"k={k} exceeds the number of classes, {self.n_classes_}.")
         return self._accuracy_among(k).predict(np.asarray(margin, dtype=np.float64))
 
     def alpha(self, margin: ArrayLike) -> NDArray[np.float64]:

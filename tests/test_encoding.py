@@ -442,3 +442,16 @@ def test_text_that_becomes_numbers_is_named(frame):
     assert_array_equal(
         encoder.transform(frame({"zip": ["1", None, "2"]})).T, [[1, 0, 2]]
     )
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_text_that_is_no_category_warns(frame):
+    names = [f"name {n}" for n in range(100)]
+    with pytest.warns(UserWarning, match="'note' holds 100 different values in 100"):
+        TableEncoder().fit(frame({"note": names, "town": ["x", "y"] * 50}))
+    TableEncoder().fit(frame({"note": names[:50] * 2}))  # no warning
+
+
+def test_columns_of_lists_are_named():
+    with pytest.raises(TypeError, match="Column 'a' holds values that are no categ"):
+        TableEncoder().fit(pd.DataFrame({"a": [[1], [2]]}))

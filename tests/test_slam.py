@@ -761,3 +761,15 @@ def test_faults_of_the_student_are_known_before_a_teacher_is_fitted(
     with pytest.raises(error, match=message):
         quick(CountsFits(), student, **params).fit(X, y, X_unlabeled=pool)
     assert CountsFits.n_fits == 0
+
+
+def test_what_fails_on_missing_values_is_told(table, teacher):
+    X, y, pool = table
+    slam = SLaMDistiller(teacher, max_epochs=1, random_state=0)
+    missing = np.full((1, X.shape[1]), np.nan)
+    with pytest.raises(ValueError, match="NaN") as caught:
+        slam.fit(X, y, X_unlabeled=np.concatenate([pool, missing]))
+    assert caught.value.__notes__ == ["The teacher was asked about X_unlabeled."]
+    with pytest.raises(ValueError, match="NaN") as caught:
+        slam.fit(X, y, X_unlabeled=pool).predict(missing)
+    assert "No row of fit missed a value" in caught.value.__notes__[0]

@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 from sklearn_slam._tables import (
+    as_array,
     check_pool_matches,
     warn_about_categories,
     warn_about_pool,
@@ -149,3 +150,23 @@ def test_wide_tables_are_compared_in_some_columns():
     X = np.random.RandomState(0).normal(size=(30, 2_000))
     with pytest.warns(UserWarning, match="lies far from X"):
         warn_about_pool(X, 1e4 * X)
+
+
+@pytest.mark.parametrize(
+    ("pool", "found"),
+    [
+        ((TABLE, np.arange(3)), "tuple"),
+        ((row for row in TABLE), "generator"),
+        ("rows.csv", "str"),
+        ([PANDAS, PANDAS], "list"),
+        ([1.0, 2.0], "list"),
+        (POLARS.lazy(), "LazyFrame"),
+    ],
+)
+def test_a_pool_that_makes_no_table_is_named(pool, found):
+    with pytest.raises(ValueError, match=f"X_unlabeled is a {found}"):
+        as_array(pool, "X_unlabeled")
+
+
+def test_lists_of_rows_are_a_table():
+    assert as_array(TABLE.tolist(), "X_unlabeled").shape == (3, 2)

@@ -219,3 +219,10 @@ def test_held_out_statistics_follow_from_the_probabilities_kept(proba):
     accuracy = TeacherAccuracy().fit(proba, y)
     assert_array_equal(accuracy.margins_, margins(accuracy.proba_))
     assert_array_equal(accuracy.hits_, accuracy.proba_.argmax(axis=1) == y)
+
+
+@pytest.mark.parametrize("k", [0, 1.5, 6])
+def test_k_is_a_number_of_classes(proba, k):
+    accuracy = TeacherAccuracy().fit(proba, drawn_from(proba))
+    with pytest.raises(ValueError, match="k"):
+        accuracy.top_k_accuracy([0.5], k)
