@@ -535,11 +535,11 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         if keeps_teacher:
             classes = union_of_classes(label_classes, self.teacher.classes_)
             warn_about_unshared(label_classes, self.teacher.classes_)
-        else:
-            # The teacher learns nothing of rows that weigh nothing.
-            counted = slice(None) if rows.weights is None else rows.weights > 0
-            check_two_classes(np.unique(rows.labels[counted]))
         check_two_classes(classes)
+        if rows.weights is not None and not keeps_teacher:
+            # A teacher that is fitted here learns nothing of the others.
+            counted = np.unique(rows.labels[rows.weights > 0])
+            check_two_classes(counted, " where sample_weight is positive")
         return classes
 
     def _gather_knowledge(

@@ -143,12 +143,12 @@ def warn_about_unshared(label_classes: NDArray[Any], teacher_classes: Any) -> No
         )
 
 
-def check_two_classes(classes: NDArray[Any]) -> None:
+def check_two_classes(classes: NDArray[Any], among: str = "") -> None:
     """Raise where there is nothing to tell apart."""
     if len(classes) < 2:
         raise ValueError(
-            f"y holds one class only ({classes.tolist()[0]!r}) among the rows that "
-            "weigh anything; at least two classes are needed."
+            f"y holds one class only ({classes.tolist()[0]!r}){among}; at least two "
+            "classes are needed."
         )
 
 

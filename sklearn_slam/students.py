@@ -317,7 +317,9 @@ class SkorchStudent(BaseStudent):
 
     The net's optimizer, callbacks, scheduler, device, batch size and number of
     epochs are kept. Our loss takes its criterion's place, tensor batches that of
-    its data loaders, our held-out pool rows that of its ``train_split``.
+    its data loaders, a tenth of the pool (without one, of the labeled rows) that of
+    its ``train_split``, if it has any. Its scoring callbacks see probabilities and the
+    most likely class of each label.
 
     Parameters
     ----------

@@ -465,7 +465,7 @@ def test_weights_under_routing_go_where_they_are_taken(table):
 def test_labels_of_one_class_that_weigh_anything_are_refused(table):
     X, y, pool = table
     weights = (y == 0).astype(float)
-    with pytest.raises(ValueError, match=r"one class only \(0\) among the rows that"):
+    with pytest.raises(ValueError, match=r"one class only \(0\) where sample_weight"):
         quick(GaussianNB()).fit(X, y, X_unlabeled=pool, sample_weight=weights)
 
 
