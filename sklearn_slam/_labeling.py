@@ -113,6 +113,8 @@ def label_with_teacher(
         warn_unless_weighted(teacher)
 
     def ask(part: Rows, name: str) -> NDArray[np.float32]:
+        if not len(part):
+            return np.empty((0, len(classes)), dtype=np.float32)
         try:
             return predict_soft_labels(
                 teacher, part, classes, memory=memory, progress=progress
@@ -136,17 +138,8 @@ def label_with_teacher(
             n_jobs=n_jobs,
             progress=progress,
         )
-    of_unlabeled = None if given is None else given[rows.unlabeled_at]
-    parts = [
-        (part, proba, name)
-        for part, proba, name in (
-            (rows.unlabeled_rows, of_unlabeled, "the unlabeled rows of X"),
-            (rows.beside_rows, given_beside, "X_unlabeled"),
-        )
-        if len(part)
-    ]
     if not task.keeps_teacher:
-        if given is None or any(proba is None for _, proba, _ in parts):
+        if given is None or (given_beside is None and len(rows.beside_rows)):
             with progress.part("fit teacher", "fit", 1) as whole:
                 whole.begin()
                 teacher = cached(memory, fit_teacher)(
@@ -155,12 +148,15 @@ def label_with_teacher(
                 whole.end()
         else:
             teacher = None
-    probas = [
-        ask(part, name) if proba is None else proba for part, proba, name in parts
-    ]
-    if not probas:
-        return teacher, labeled_proba, labeled_proba[:0]
-    pool_proba = probas[0] if len(probas) == 1 else np.concatenate(probas)
+    if given is None:
+        of_unlabeled = ask(rows.unlabeled_rows, "the unlabeled rows of X")
+    else:
+        of_unlabeled = given[rows.unlabeled_at]
+    if given_beside is None:
+        given_beside = ask(rows.beside_rows, "X_unlabeled")
+    both = of_unlabeled, given_beside
+    # Most have one of them, which needs no copy.
+    pool_proba = np.concatenate(both) if all(map(len, both)) else max(both, key=len)
     if task.keeps_teacher or given is not None:
         warn_if_memorized(labeled_proba, pool_proba)
     return teacher, labeled_proba, pool_proba
