@@ -632,5 +632,5 @@ def warn_without_pool(unlabeled_label: Any) -> None:
     warn(
         "There are no unlabeled rows: the labeled rows, with the labels of teachers "
         "that did not learn from them, serve as the pool. Pass X_unlabeled, or rows "
-        f"of X whose label is missing, to learn from more.{mark}",
+        f"of X whose label is missing, to learn from more.{mark}"
     )

@@ -495,7 +495,7 @@ class UPSDistiller(BaseDistiller):
             warn(
                 "The teacher shows no uncertainty: it is no ensemble whose members "
                 "predict probabilities, and has no dropout. Its confidence alone "
-                "selects rows.",
+                "selects rows."
             )
             spread = np.zeros_like(proba)
         top = proba.argmax(axis=1)[:, None]

@@ -195,5 +195,5 @@ def _warn_about_cut(n_rows: int) -> None:
         f"X_unlabeled has as many rows as X ({n_rows}). In a cross-validation it may "
         "have been cut: scikit-learn cuts every fit argument as long as X. Wrapped in "
         "sklearn_slam.UnlabeledPool it stays whole, also where a Pipeline's "
-        "transformer has taken it out since; then ignore this warning.",
+        "transformer has taken it out since; then ignore this warning."
     )

@@ -53,24 +53,7 @@ def make_folds(
     no class has a row for each.
     """
     if cv is None or isinstance(cv, numbers.Integral):
-        n_folds = 5 if cv is None else int(cv)
-        if n_folds < 2:
-            raise ValueError(f"cv must be at least 2, got {cv}.")
-        most = int(np.unique(y, return_counts=True)[1].max())
-        if most < 2:
-            raise ValueError(
-                "Every class has one labeled row only (n_samples = "
-                f"{len(y)}), so that none can be held out. Pass a fitted teacher, or "
-                "label at least two rows of a class."
-            )
-        if most < n_folds:
-            warn(
-                f"cv={n_folds} folds were asked for, but no class has more than "
-                f"{most} labeled rows; {most} folds are used.",
-            )
-        cv = StratifiedKFold(
-            min(n_folds, most), shuffle=True, random_state=random_state
-        )
+        cv = _stratified(5 if cv is None else int(cv), y, random_state)
     elif not hasattr(cv, "split"):
         cv = list(cv) if isinstance(cv, Iterable) else [cv]
         if not all(np.iterable(fold) and len(list(fold)) == 2 for fold in cv):
@@ -98,6 +81,25 @@ def make_folds(
             "right; give folds whose training and test rows differ."
         )
     return folds
+
+
+def _stratified(n_folds: int, y: NDArray[Any], random_state: int) -> StratifiedKFold:
+    """Return a splitter into as many folds as the classes allow, or raise."""
+    if n_folds < 2:
+        raise ValueError(f"cv must be at least 2, got {n_folds}.")
+    most = int(np.unique(y, return_counts=True)[1].max())
+    if most < 2:
+        raise ValueError(
+            f"Every class has one labeled row only (n_samples = {len(y)}), so that "
+            "none can be held out. Pass a fitted teacher, or label at least two rows "
+            "of a class."
+        )
+    if most < n_folds:
+        warn(
+            f"cv={n_folds} folds were asked for, but no class has more than {most} "
+            f"labeled rows; {most} folds are used."
+        )
+    return StratifiedKFold(min(n_folds, most), shuffle=True, random_state=random_state)
 
 
 def _positions(rows: Any, n_rows: int) -> NDArray[np.intp]:

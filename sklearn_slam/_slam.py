@@ -369,7 +369,7 @@ class SLaMDistiller(BaseDistiller):
                 warn(
                     "peers=True is not kept: the student's preprocessing learns from "
                     "labels, so that peers behind it would have seen what they are to "
-                    "predict. The teacher alone labels the pool.",
+                    "predict. The teacher alone labels the pool."
                 )
         if of_all is None:
             return super()._choose_labels(task, of_teacher, teacher_accuracy, progress)
@@ -417,7 +417,7 @@ class SLaMDistiller(BaseDistiller):
                 f"The labels to learn are right on {right:.0%} of the labeled rows, by "
                 "models that did not learn from these; mixing without normalization "
                 "asks for at least half, so they are learned unmixed (alpha = 1). "
-                "normalize=True mixes them all the same.",
+                "normalize=True mixes them all the same."
             )
             wanted = np.ones_like(margin)
         alpha, k = consistent_mixing(
@@ -431,6 +431,6 @@ class SLaMDistiller(BaseDistiller):
             warn(
                 f"alpha={self.alpha} is raised to {alpha.max():.3g}: alpha_min is "
                 f"{self.alpha_min!r}, and mixing needs alpha above "
-                f"{'1 / k' if self.normalize else '1 / 2'}.",
+                f"{'1 / k' if self.normalize else '1 / 2'}."
             )
         return alpha, k

@@ -498,7 +498,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             warn(
                 f"Training was interrupted in epoch {self.n_epochs_} of "
                 f"{self.net_.max_epochs}; the student keeps what it has learned so "
-                "far.",
+                "far."
             )
         return self
 

@@ -202,7 +202,7 @@ def warn_about_pool(X: Any, pool: Any) -> None:
         warn(
             f"X_unlabeled lies far from X: {found}. If a Pipeline step scales X, it "
             "may not have seen the pool: enable metadata routing and pass "
-            "transform_input=['X_unlabeled'] to the Pipeline.",
+            "transform_input=['X_unlabeled'] to the Pipeline."
         )
 
 

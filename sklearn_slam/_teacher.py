@@ -350,7 +350,7 @@ def warn_unless_weighted(teacher: Any) -> None:
             "sample_weight does not reach the teacher: the fit of "
             f"{type(teacher).__name__} takes none, or hands none on to all that it "
             "holds (metadata routing can tell it to). The student and the statistics "
-            "of the teacher's accuracy are weighted.",
+            "of the teacher's accuracy are weighted."
         )
 
 
@@ -442,5 +442,5 @@ def warn_if_memorized(
             "expected of rows that are all new to it). What is estimated on such rows "
             "is too good, and mixing then does little. Pass labeled rows that are "
             "fresh to it, or pass it unfitted (sklearn.base.clone) to have it "
-            "cross-fitted. If they are fresh, they are easier than the pool.",
+            "cross-fitted. If they are fresh, they are easier than the pool."
         )

@@ -43,40 +43,17 @@ def split_labels(
     labels : ndarray of shape (n_labeled,)
         In a dtype that sorts and compares.
     """
-    if y is None:
-        raise ValueError(
-            "This estimator requires y to be passed, but the target y is None."
-        )
     if np.iterable(unlabeled_label) and not isinstance(unlabeled_label, str | bytes):
         raise ValueError(
             f"unlabeled_label must be one label, got {unlabeled_label!r}; replace "
             "several marks in y by None."
         )
-    if hasattr(y, "to_numpy") and not isinstance(y, np.ndarray):  # pandas, polars
-        series = columns(y)[0] if is_frame(y) and y.shape[1] == 1 else y
-        y = y.to_numpy()
-        dtype = str(getattr(series, "dtype", "float")).lower()
-        if y.dtype.kind == "f" and "float" not in dtype:
-            # Integers beside missing values, which are no floats.
-            y = np.array(list(series), dtype=object).reshape(y.shape)
-    if not (hasattr(y, "shape") or hasattr(y, "__array__")):
-        # A list that mixes None, strings or numbers keeps its types.
-        mixed = len({isinstance(label, str) for label in y}) > 1
-        keeps = mixed or any(map(is_missing, y))
-        y = np.asarray(y, dtype=object if keeps else None)
-    y = np.asarray(y)
-    if y.ndim == 2 and y.shape[1] > 1:
-        raise ValueError(
-            f"y has shape {y.shape}: multi-output labels are not supported; fit "
-            "one distiller for each column."
-        )
-    y = column_or_1d(y, warn=True)
+    y = _read_labels(y)
     if n_rows is not None and len(y) != n_rows:
         raise ValueError(
             f"Found input variables with inconsistent numbers of samples: X has "
             f"{n_rows} rows, y has {len(y)}."
         )
-
     if y.dtype.kind == "f":
         missing = np.isnan(y)
     elif y.dtype.kind in "mM":
@@ -108,6 +85,33 @@ def split_labels(
     return ~missing, labels
 
 
+def _read_labels(y: Any) -> NDArray[Any]:
+    """Return labels of any container as an array of one dimension."""
+    if y is None:
+        raise ValueError(
+            "This estimator requires y to be passed, but the target y is None."
+        )
+    if hasattr(y, "to_numpy") and not isinstance(y, np.ndarray):  # pandas, polars
+        series = columns(y)[0] if is_frame(y) and y.shape[1] == 1 else y
+        y = y.to_numpy()
+        dtype = str(getattr(series, "dtype", "float")).lower()
+        if y.dtype.kind == "f" and "float" not in dtype:
+            # Integers beside missing values, which are no floats.
+            y = np.array(list(series), dtype=object).reshape(y.shape)
+    if not (hasattr(y, "shape") or hasattr(y, "__array__")):
+        # A list that mixes None, strings or numbers keeps its types.
+        mixed = len({isinstance(label, str) for label in y}) > 1
+        keeps = mixed or any(map(is_missing, y))
+        y = np.asarray(y, dtype=object if keeps else None)
+    y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] > 1:
+        raise ValueError(
+            f"y has shape {y.shape}: multi-output labels are not supported; fit "
+            "one distiller for each column."
+        )
+    return column_or_1d(y, warn=True)
+
+
 def warn_about_marks(classes: NDArray[Any], class_counts: NDArray[np.intp]) -> None:
     """Warn where a class looks like a mark for missing labels."""
     marks = [label for label in classes.tolist() if label in TEXT_MARKS]
@@ -115,7 +119,7 @@ def warn_about_marks(classes: NDArray[Any], class_counts: NDArray[np.intp]) -> N
         warn(
             f"y contains the class {marks[0]!r}, a string. Missing labels are marked "
             "by None, NaN or pandas.NA; if it marks them, too, convert it before fit, "
-            f"or pass unlabeled_label={marks[0]!r}.",
+            f"or pass unlabeled_label={marks[0]!r}."
         )
     if classes.dtype.kind in "if" and -1 in classes:
         others = classes[classes != -1]
@@ -123,7 +127,7 @@ def warn_about_marks(classes: NDArray[Any], class_counts: NDArray[np.intp]) -> N
             n_marked = int(class_counts[classes == -1][0])
             warn(
                 f"y contains -1 in {n_marked} rows, which is treated as a class. "
-                "If it marks unlabeled rows, pass unlabeled_label=-1.",
+                "If it marks unlabeled rows, pass unlabeled_label=-1."
             )
 
 
@@ -133,13 +137,13 @@ def warn_about_unshared(label_classes: NDArray[Any], teacher_classes: Any) -> No
     if unseen:
         warn(
             f"No labeled row has class {unseen}, which the teacher knows; how often it "
-            "is right there is not known.",
+            "is right there is not known."
         )
     unknown = np.setdiff1d(label_classes, teacher_classes)[:10].tolist()
     if unknown:
         warn(
             f"The teacher does not know class {unknown} of y, and is wrong on all of "
-            "its rows.",
+            "its rows."
         )
 
 

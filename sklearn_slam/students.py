@@ -421,7 +421,7 @@ class SkorchStudent(BaseStudent):
             warn(
                 "The skorch student's train_split is replaced: held-out pool rows "
                 "with the teacher's labels take its place. train_split=None holds "
-                "none out.",
+                "none out."
             )
         if net.predict_nonlinearity == "auto":
             # skorch infers it from the criterion, whose place another takes.
