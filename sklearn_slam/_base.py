@@ -523,9 +523,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         student._takes_nan = allows_nan(self.student) and (
             get_tags(self).input_tags.allow_nan or rows.has_nan
         )
-        labeled = Rows.of(rows.X_labeled)
-        student._prepare(labeled, rows.pool, codes, classes)
-        student._try_network(labeled)
+        student._prepare(Rows.of(rows.X_labeled), rows.pool, codes, classes)
 
     def _find_classes(self, rows: FitRows, keeps_teacher: bool) -> NDArray[Any]:
         """Return the sorted classes of labels and, if it is fitted, teacher."""
@@ -536,10 +534,6 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             classes = union_of_classes(label_classes, self.teacher.classes_)
             warn_about_unshared(label_classes, self.teacher.classes_)
         check_two_classes(classes)
-        if rows.weights is not None and not keeps_teacher:
-            # A teacher that is fitted here learns nothing of the others.
-            counted = np.unique(rows.labels[rows.weights > 0])
-            check_two_classes(counted, " where sample_weight is positive")
         return classes
 
     def _gather_knowledge(

@@ -22,7 +22,6 @@ from sklearn_slam._rows import (
     is_numeric,
     is_temporal,
 )
-from sklearn_slam._warn import warn
 
 MAX_CATEGORIES = 256
 """Categories kept of a column, the most frequent; others count as unknown."""
@@ -30,9 +29,9 @@ MAX_CATEGORIES = 256
 MAX_BOOSTED = 250
 """The same for gradient boosting, which takes at most 255."""
 
-TEXT_ROWS, TEXT_SHARE = 100, 0.5
-"""Rows from which, and share of values that occur once beyond which, a column of
-categories looks like text or names."""
+LEAST_SINGLES, SINGLE_SHARE = 50, 0.5
+"""Number, and share, of values that occur once beyond which a column looks like text or
+names, not like categories."""
 
 SMOOTH_CLIP = 3.0
 """Scaled numbers z become z / sqrt(1 + (z / 3)^2): linear in the bulk, bounded by
@@ -72,6 +71,8 @@ class TableEncoder:
         Encoded columns that hold numbers or indicators; they come first.
     n_categories_ : list of int
         Number of codes of each column of codes.
+    singular_ : list
+        Columns of categories that hardly occur twice, such as text or names.
     bin_edges_ : dict of int to list of float
         Quantiles of encoded columns of numbers with more than two values, none of
         sparse rows.
@@ -85,6 +86,7 @@ class TableEncoder:
         self.kind_ = container(X)
         self.names_: list[Any] | None = None
         self.codes_: dict[Any, dict[Any, int]] = {}
+        self.singular_: list[Any] = []
         self.with_missing_ = np.empty(0, dtype=np.intp)
         self.bin_edges_: dict[int, list[float]] = {}
         if self.kind_ == "sparse":
@@ -107,7 +109,9 @@ class TableEncoder:
                     self.names_.append(name)
                 else:
                     counts = _count_categories(column)
-                    _warn_about_text(name, counts)
+                    singles = list(counts.values()).count(1)
+                    if singles > max(LEAST_SINGLES, SINGLE_SHARE * counts.total()):
+                        self.singular_.append(name)
                     self.codes_[name] = _frequent_categories(counts)
         self.text_ = {
             name
@@ -284,8 +288,12 @@ def _numbers(X: Any, names: list[Any], named: Any = None) -> NDArray[np.float64]
 
 
 def _holds_numbers(column: Any) -> bool:
-    """Tell whether a column that is no column of objects holds numbers."""
-    return column.dtype != object and is_numeric(column)
+    """Tell whether a column that is no column of objects holds any number."""
+    return (
+        column.dtype != object
+        and is_numeric(column)
+        and not all(map(is_missing, column.to_list()))
+    )
 
 
 def _refuse_infinity(values: NDArray[np.floating]) -> None:
@@ -334,19 +342,6 @@ def _count_categories(column: Any) -> Counter[Any]:
             f"Column {column.name!r} holds values that are no categories ({error}); "
             "replace them by numbers or text, or drop it."
         ) from error
-
-
-def _warn_about_text(name: Any, counts: Counter[Any]) -> None:
-    """Warn of a column of categories that hardly occur twice."""
-    n_rows = counts.total()
-    singles = list(counts.values()).count(1)
-    if n_rows >= TEXT_ROWS and singles > TEXT_SHARE * n_rows:
-        warn(
-            f"Column {name!r} holds {len(counts)} different values in {n_rows} rows; "
-            "as categories they tell the student nothing. Drop it, or put a step in "
-            "front that turns text into numbers: "
-            "student=make_pipeline(skrub.TableVectorizer(), MLPStudent())."
-        )
 
 
 def _frequent_categories(

@@ -20,8 +20,8 @@ from sklearn_slam._validation import check_weights, split_labels
 from sklearn_slam._warn import warn
 from sklearn_slam.model_selection import UnlabeledPool
 
-SAMPLE_ROWS = 5_000
-"""Rows at most on which the pool is compared with X."""
+SAMPLE_ROWS, SAMPLE_NUMBERS = 5_000, 20_000_000
+"""Rows, and numbers of a wide table, at most on which the pool is compared with X."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,8 @@ def validate_fit_rows(
         if n_beside == n_rows and not isinstance(X_unlabeled, UnlabeledPool):
             _warn_about_cut(n_rows)
         fixed = np.random.RandomState(0)
-        some = [Rows.of(table).sample(SAMPLE_ROWS, fixed) for table in (X, pool)]
+        size = max(100, min(SAMPLE_ROWS, SAMPLE_NUMBERS // X.shape[1]))
+        some = [Rows.of(table).sample(size, fixed) for table in (X, pool)]
         warn_about_pool(*some)
         warn_about_categories(*some)
     return FitRows(

@@ -25,6 +25,7 @@ from sklearn_slam._teacher import (
     warn_if_memorized,
     warn_unless_weighted,
 )
+from sklearn_slam._validation import check_two_classes
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ def label_with_teacher(
     elif not task.keeps_teacher and seeded:
         teacher = with_random_state(clone(teacher), task.seed)
     if given is None and not task.keeps_teacher and rows.weights is not None:
+        counted = np.unique(rows.labels[rows.weights > 0])
+        check_two_classes(counted, " where sample_weight is positive")
         warn_unless_weighted(teacher)
 
     def ask(part: Rows, name: str) -> NDArray[np.float32]:

@@ -104,7 +104,7 @@ class ModuleStudent(BaseStudent):
 
     def _make_net(self, source: BatchSource, split: Split) -> NeuralNet:
         device = "cpu" if self.device is None else str(self.device)
-        n_rows = len(split.pool) or len(split.labeled)
+        n_rows = max(len(split.labeled), len(split.pool))
         batch_size = self.batch_size
         if batch_size == "auto":
             power = 2 ** round(math.log2(max(1, n_rows / 16)))

@@ -141,7 +141,7 @@ def label_with_peers(
         **NETWORK, preprocessor=preprocessor, device=device, random_state=random_state
     )
     lesson = Lesson.of_labels(Rows.of(rows.X_labeled), codes, len(classes))
-    network._prepare(lesson.labeled, rows.pool, codes, classes)
+    network._fit_preprocessing(lesson.labeled, rows.pool, codes, classes)
     if network._preprocessed_by_labels:
         return None
     labeled = _encode(network, rows.X_labeled)

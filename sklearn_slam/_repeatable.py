@@ -33,6 +33,8 @@ def cached(
         try:
             return kept(*args, **kwargs)
         except PicklingError as error:
+            if "while hashing" not in str(error):  # another's, such as a worker's
+                raise
             raise ValueError(
                 "memory keeps answers by what was asked, which therefore must be "
                 f"pickled, but cannot be ({error.args[0]}). Define functions by def in "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,9 +59,14 @@ def is_numeric(column: Any) -> bool:
 
 
 def is_temporal(column: Any) -> bool:
-    """Tell whether a column of a frame holds dates, times or durations."""
+    """Tell whether a column of a frame holds dates, times, durations or periods."""
     kind = getattr(column.dtype, "kind", None)
-    return bool(column.dtype.is_temporal()) if kind is None else kind in "Mm"
+    if kind is None:  # polars
+        return bool(column.dtype.is_temporal())
+    if column.dtype == object:
+        values = (value for value in column.to_list() if not is_missing(value))
+        return isinstance(next(values, None), datetime.date | datetime.time)
+    return kind in "Mm" or str(column.dtype).startswith("period")
 
 
 def is_memory_mapped(X: Any) -> bool:

@@ -172,7 +172,7 @@ class Split:
             if n_held_pool and n_held_labeled < MIN_HELD_OUT_LABELS:
                 n_held_labeled = 0
         pool, labeled = rng.permutation(pool), rng.permutation(labeled)
-        if lesson.pool_is_labeled:
+        if lesson.pool_is_labeled and n_held_pool:
             # What is held out of one part is held out of the other.
             held = pool[:n_held_pool] - n_labeled
             rest = np.setdiff1d(labeled, held, assume_unique=True)
@@ -411,6 +411,13 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
     def _prepare(
         self, labeled: Rows, pool: Rows, y: NDArray[np.intp], classes: NDArray[Any]
     ) -> None:
+        """Fit the preprocessing, and try the network on some rows."""
+        self._fit_preprocessing(labeled, pool, y, classes)
+        self._try_network(labeled)
+
+    def _fit_preprocessing(
+        self, labeled: Rows, pool: Rows, y: NDArray[np.intp], classes: NDArray[Any]
+    ) -> None:
         """Take over the classes; fit preprocessor and encoding, on all rows alike."""
         self.classes_ = classes
         self.temperature_ = 1.0
@@ -480,12 +487,13 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
 
     def _try_network(self, labeled: Rows) -> None:
         """Raise where the network does not take encoded rows as it should."""
-        (table, _), *_ = labeled.chunks(TRIED_ROWS)
+        table, _ = next(labeled.chunks(TRIED_ROWS))
         source = DenseRows(torch.from_numpy(dense(self._read(table))))
         none = torch.empty(0, dtype=torch.int64)
         split = Split(torch.arange(len(source)), none, none, none, None)
         with seeded(0):
             net = self._make_net(source, split)
+            net.callbacks = "disable"  # theirs is the training
             net.initialize()
             self._check_output(net, source)
 
@@ -527,7 +535,6 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             held_out = rows(labeled=split.held_labeled, pool=split.held_pool)
             self._prepare_net(net, criterion, held_out if len(held_out) else None)
             net.initialize()
-            self._check_output(net, source)
             training = rows(labeled=split.labeled, pool=split.pool)
             if lesson.refresh is not None:
                 logits = partial(training.logits_at, net)
@@ -545,7 +552,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
 
     def _check_output(self, net: NeuralNet, source: BatchSource) -> None:
         """Raise unless the module returns a number per row and class (or one logit)."""
-        batch = source.batch(torch.arange(min(TRIED_ROWS, len(source))))
+        batch = source.batch(torch.arange(len(source)))
         net.module_.eval()
         try:
             with torch.no_grad():
@@ -573,10 +580,9 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             )
         sums = output.sum(dim=1)
         *_, last = net.module_.modules()
-        is_proba = isinstance(last, nn.Sigmoid) or (
-            output.shape[1] > 1
-            and bool((output >= 0).all())
-            and torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
+        sums_to_one = torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
+        is_proba = bool(((output >= 0) & (output < 1 + 1e-4)).all()) and (
+            isinstance(last, nn.Sigmoid) or (output.shape[1] > 1 and sums_to_one)
         )
         if is_proba and not self._returns_proba:
             raise ValueError(

@@ -29,9 +29,6 @@ SCALE_LIMIT = 10.0
 that scales does so to all, while a few columns may differ by chance."""
 
 
-COMPARED_COLUMNS = 500
-"""Of wide tables, evenly spread: what scales does so to all."""
-
 UNSEEN_LIMIT, RARE_LIMIT = 0.5, 0.1
 """Share of a pool's categories beyond which X should have had them, and share of
 categories that occur once in X beyond which new ones are no surprise (Good and Turing's
@@ -165,38 +162,36 @@ def warn_about_pool(X: Any, pool: Any) -> None:
     """
     if container(X) == "sparse":
         return
-    found, ratios = "", []
-    both = list(zip(_numeric_columns(X), _numeric_columns(pool), strict=True))
-    some = np.linspace(0, len(both) - 1, min(len(both), COMPARED_COLUMNS))
-    for column in some.astype(int).tolist():
-        values, pool_values = both[column]
-        if values is None or pool_values is None:
-            continue
-        finite = values[np.isfinite(values)]
-        pool_finite = pool_values[np.isfinite(pool_values)]
-        if len(finite) < 10 or len(pool_finite) < 10:
-            continue
-        # Squares of large numbers overflow; a power of two as the unit rounds none.
-        power = max(np.frexp(np.abs(part).max())[1] for part in (finite, pool_finite))
-        finite, pool_finite = np.ldexp(finite, -power), np.ldexp(pool_finite, -power)
-        spread = max(finite.std(), pool_finite.std())
-        shift = abs(np.median(finite) - np.median(pool_finite))
-        if shift > SHIFT_LIMIT * spread > 0 and not found:
-            name = X.columns[column] if is_frame(X) else column
-            found = (
-                f"in column {name!r} the medians are {shift / spread:.1f} standard "
-                "deviations apart"
-            )
-        width, pool_width = (
-            np.ptp(np.quantile(part, (0.25, 0.75))) for part in (finite, pool_finite)
+    both = zip(_numeric_columns(X), _numeric_columns(pool), strict=True)
+    numeric = {
+        place: pair
+        for place, pair in enumerate(both)
+        if all(
+            values is not None and np.isfinite(values).sum() >= 10 for values in pair
         )
-        comparable = width > 0 and pool_width > 0
-        ratio = max(width, pool_width) / min(width, pool_width) if comparable else 1.0
-        ratios.append(ratio)
-    if not found and ratios and np.median(ratios) > SCALE_LIMIT:
+    }
+    if not numeric:
+        return
+    quartiles, pool_quartiles, spread = _compare(
+        *(np.column_stack(part) for part in zip(*numeric.values(), strict=True))
+    )
+    found = ""
+    shift = abs(quartiles[1] - pool_quartiles[1])
+    for at in np.flatnonzero((shift > SHIFT_LIMIT * spread) & (spread > 0))[:1]:
+        place = list(numeric)[at]
+        found = (
+            f"in column {X.columns[place] if is_frame(X) else place!r} the medians are "
+            f"{shift[at] / spread[at]:.1f} standard deviations apart"
+        )
+    widths = np.sort(
+        [np.ptp(part[[0, 2]], axis=0) for part in (quartiles, pool_quartiles)], axis=0
+    )
+    narrow, wide = np.where(widths[0] > 0, widths, 1.0)
+    ratio = np.median(wide / narrow)
+    if not found and ratio > SCALE_LIMIT:
         found = (
             "in most columns of numbers the interquartile ranges differ by a factor "
-            f"of {np.median(ratios):.0f} or more"
+            f"of {ratio:.0f} or more"
         )
     if found:
         warn(
@@ -204,6 +199,31 @@ def warn_about_pool(X: Any, pool: Any) -> None:
             "may not have seen the pool: enable metadata routing and pass "
             "transform_input=['X_unlabeled'] to the Pipeline."
         )
+
+
+def _compare(
+    values: NDArray[Any], pool_values: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the quartiles of both tables' columns, and the larger standard deviation.
+
+    In units of each column's largest number, by a power of two, which rounds none:
+    squares of large numbers overflow.
+    """
+    parts = [
+        np.where(np.isfinite(part), part, np.nan).astype(np.float64)
+        for part in (values, pool_values)
+    ]
+    largest = np.maximum(*(np.nanmax(abs(part), axis=0) for part in parts))
+    parts = [np.ldexp(part, -np.frexp(largest)[1]) for part in parts]
+    quartiles = [
+        # The form that minds NaN takes each column by itself.
+        (np.nanquantile if np.isnan(part).any() else np.quantile)(
+            part, (0.25, 0.5, 0.75), axis=0
+        )
+        for part in parts
+    ]
+    spread = np.maximum(*(np.nanstd(part, axis=0) for part in parts))
+    return quartiles[0], quartiles[1], spread
 
 
 def warn_about_categories(X: Any, pool: Any) -> None:
@@ -225,7 +245,10 @@ def warn_about_categories(X: Any, pool: Any) -> None:
         )
         if min(len(values), len(pool_values)) < 10:
             continue
-        counts = Counter(values)
+        try:
+            counts = Counter(values)
+        except TypeError:  # lists and the like; who reads the column will say
+            continue
         unseen = [value for value in pool_values if value not in counts]
         singles = list(counts.values()).count(1)
         if len(unseen) > UNSEEN_LIMIT * len(

@@ -243,7 +243,26 @@ class TeacherAccuracy(BaseEstimator):
             return self.top_k_accuracy(margin, 1)
         if not callable(self._alpha):
             return np.full(margin.shape, float(self._alpha))
-        return _ask(self._alpha, margin)
+        try:
+            # A copy, since the function may work in place.
+            alpha = np.asarray(self._alpha(margin.copy()), dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                "alpha must return a probability for each of an array of margins; its "
+                f"call failed: {error}"
+            ) from error
+        if alpha.shape != margin.shape:
+            raise ValueError(
+                f"alpha returned shape {alpha.shape} for margins of shape "
+                f"{margin.shape}; return one probability for each margin."
+            )
+        if not ((alpha > 0) & (alpha <= 1)).all():
+            raise ValueError(
+                "alpha returned values outside (0, 1] (from "
+                f"{alpha.min():.3g} to {alpha.max():.3g}); it must return the "
+                "probability that the teacher is right."
+            )
+        return alpha
 
     def top_k(self, margin: ArrayLike) -> NDArray[np.intp]:
         """Return k(x), the number of classes that the truth is assumed to be among.
@@ -286,8 +305,6 @@ def check_sources(
             "alpha must be 'isotonic', a number in (0, 1] or a function of the "
             f"margin, got {alpha!r}."
         )
-    if callable(alpha):
-        _ask(alpha, np.array([0.1, 0.5, 1.0]))
     named = isinstance(top_k, str) and top_k == "auto"
     if not (named or (isinstance(top_k, numbers.Integral) and int(top_k) >= 2)):
         raise ValueError(
@@ -298,32 +315,6 @@ def check_sources(
         raise ValueError(f"top_k={top_k} exceeds the number of classes, {n_classes}.")
     if not is_real(top_k_accuracy, 0, 1) or top_k_accuracy == 0:
         raise ValueError(f"top_k_accuracy must lie in (0, 1], got {top_k_accuracy!r}.")
-
-
-def _ask(
-    alpha: Callable[[Any], Any], margin: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return what a function says of margins, if it can be alpha, or raise."""
-    try:
-        # A copy, since the function may work in place.
-        said = np.asarray(alpha(margin.copy()), dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            "alpha must return a probability for each of an array of margins; its "
-            f"call failed: {error}"
-        ) from error
-    if said.shape != margin.shape:
-        raise ValueError(
-            f"alpha returned shape {said.shape} for margins of shape {margin.shape}; "
-            "return one probability for each margin."
-        )
-    if not ((said > 0) & (said <= 1)).all():
-        raise ValueError(
-            f"alpha returned values outside (0, 1] (from {said.min():.3g} to "
-            f"{said.max():.3g}); it must return the probability that the teacher is "
-            "right."
-        )
-    return said
 
 
 def _check_codes(y: NDArray[Any], n_classes: int) -> NDArray[np.intp]:

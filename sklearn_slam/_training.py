@@ -201,18 +201,14 @@ class TrainingSet(Dataset):
     generator: torch.Generator
     before_epoch: Callable[[], None] | None = None
 
-    @property
-    def passed(self) -> Tensor:
-        """The part that an epoch passes over once: the pool, where there is one."""
-        return self.pool if len(self.pool) else self.labeled
-
     def __len__(self) -> int:
-        """Return the number of rows of that part."""
-        return len(self.passed)
+        """Return the number of rows of the larger part."""
+        return max(len(self.labeled), len(self.pool))
 
     def __getitem__(self, at: int) -> tuple[Tensor, int]:
         """Return one row of that part and its label."""
-        row = self.passed[at : at + 1]
+        rows = self.pool if len(self.pool) >= len(self.labeled) else self.labeled
+        row = rows[at : at + 1]
         return self.source.batch(row)[0], int(self.targets["labels"][row].argmax())
 
     def logits_at(self, net: NeuralNet, rows: Tensor) -> Tensor:
@@ -268,15 +264,28 @@ class TensorBatches:
         return n_labeled, max(1, batch_size - n_labeled)
 
     def __len__(self) -> int:
-        """Return the number of batches of an epoch."""
-        n_rows, size = len(self.dataset), self.n_pool or self.n_labeled
-        return max(1, n_rows // size) if self.shuffle else math.ceil(n_rows / size)
+        """Return the number of batches of an epoch.
+
+        In training one passes over the pool; where more rows are labeled, it has as
+        many batches as these would fill alone.
+        """
+        data = self.dataset
+        if not self.shuffle:
+            return len(self._in_order())
+        if len(data.pool) >= len(data.labeled):
+            return max(1, len(data.pool) // self.n_pool)
+        return max(1, len(data.labeled) // (self.n_labeled + self.n_pool))
+
+    def _in_order(self) -> tuple[Tensor, ...]:
+        """Return the rows of one part, the pool where there is one, in batches."""
+        part = self.dataset.pool if self.n_pool else self.dataset.labeled
+        return part.split(self.n_pool or self.n_labeled)
 
     def _order(self) -> Iterable[Tensor]:
         """Return the rows of each batch."""
         data = self.dataset
         if not self.shuffle:
-            return data.passed.split(self.n_pool or self.n_labeled)
+            return self._in_order()
         n_batches = len(self)
         drawn = [
             _draw(rows, n_batches * size, data.generator).view(n_batches, size)

@@ -199,14 +199,20 @@ def order_columns(proba: Any, classes: NDArray[Any], name: str) -> Any:
     if not is_frame(proba):
         return proba
     names, labels = list(proba.columns), np.asarray(classes).tolist()
+    numbered = list(range(len(names)))
+    if names == numbered and labels != numbered and set(labels) == set(numbered):
+        raise ValueError(
+            f"The columns of {name} may be numbered or named after the classes, which "
+            f"are {labels[:10]}: give an array whose columns follow them, or names "
+            "that are text."
+        )
     # By value, under which 1, 1.0 and True are the same; then as text.
     for told in (lambda label: label, _as_text):
         place_of = {told(column): place for place, column in enumerate(names)}
         wanted = [told(label) for label in labels]
-        if place_of.keys() == set(wanted):
+        if len(names) == len(wanted) and place_of.keys() == set(wanted):
             return proba.to_numpy()[:, [place_of[label] for label in wanted]]
-    unnamed = list(range(len(names))), [f"column_{n}" for n in range(len(names))]
-    if names in unnamed:
+    if names in (numbered, [f"column_{n}" for n in numbered]):
         return proba.to_numpy()
     raise ValueError(
         f"{name} has columns {names[:10]}, but the classes are {labels[:10]}. Name a "

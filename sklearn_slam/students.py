@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from skorch import NeuralNet
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from sklearn_slam._encoding import TableEncoder
 from sklearn_slam._module_student import AUTO_BATCH_SIZES, AUTO_LR_OF_MLP, ModuleStudent
 from sklearn_slam._modules import TabularMLP, two_logits
+from sklearn_slam._rows import Rows
 from sklearn_slam._student import BaseStudent, Split
 from sklearn_slam._training import (
     INSTALLED,
@@ -184,6 +186,18 @@ class MLPStudent(ModuleStudent):
         self.encoder_: TableEncoder = TableEncoder(self.n_bins).fit(
             self._preprocess(table)
         )
+
+    def _prepare(
+        self, labeled: Rows, pool: Rows, y: NDArray[np.intp], classes: NDArray[Any]
+    ) -> None:
+        super()._prepare(labeled, pool, y, classes)
+        if self.encoder_.singular_:
+            warn(
+                f"Columns {self.encoder_.singular_} hold hardly a value twice; as "
+                "categories they tell the student nothing. Drop them, or turn them "
+                "into numbers before it, as in "
+                "make_pipeline(skrub.TableVectorizer(), MLPStudent())."
+            )
 
     def _encode(self, table: Any) -> Any:
         return self.encoder_.transform(table)
@@ -385,7 +399,12 @@ class SkorchStudent(BaseStudent):
     @property
     def early_stopping(self) -> bool:  # type: ignore[override]
         """Whether rows are held out, which the net's callbacks may ask for."""
-        return self.net.train_split is not None
+        return getattr(self.net, "train_split", None) is not None
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if not isinstance(self.net, NeuralNet):
+            raise TypeError(f"net must be a skorch net, got {self.net!r}.")
 
     def _make_net(self, source: BatchSource, split: Split) -> NeuralNet:
         criterion = self.net.criterion
@@ -419,9 +438,9 @@ class SkorchStudent(BaseStudent):
     ) -> None:
         if net.train_split is not None and not _is_default_split(net):
             warn(
-                "The skorch student's train_split is replaced: held-out pool rows "
-                "with the teacher's labels take its place. train_split=None holds "
-                "none out."
+                "The skorch student's train_split is replaced: a tenth of the pool "
+                "(of the labeled rows where there is no pool) takes its place. "
+                "train_split=None holds none out."
             )
         if net.predict_nonlinearity == "auto":
             # skorch infers it from the criterion, whose place another takes.

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_slam import MLPStudent
+from sklearn_slam import MLPStudent, SLaMDistiller
 from sklearn_slam._encoding import (
     LEAST_BIN,
     MAX_CATEGORIES,
@@ -439,17 +439,21 @@ def test_text_that_becomes_numbers_is_named(frame):
     encoder = TableEncoder().fit(frame({"zip": ["1", "2", "1"]}))
     with pytest.raises(ValueError, match="'zip' held text at fit and is now"):
         encoder.transform(frame({"zip": [1, 2, 1]}))
-    assert_array_equal(
-        encoder.transform(frame({"zip": ["1", None, "2"]})).T, [[1, 0, 2]]
-    )
+    for zips, codes in ((["1", None, "2"], [1, 0, 2]), ([float("nan")], [0])):
+        assert_array_equal(encoder.transform(frame({"zip": zips}))[:, 0], codes)
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
 def test_text_that_is_no_category_warns(frame):
     names = [f"name {n}" for n in range(100)]
-    with pytest.warns(UserWarning, match="'note' holds 100 different values in 100"):
-        TableEncoder().fit(frame({"note": names, "town": ["x", "y"] * 50}))
-    TableEncoder().fit(frame({"note": names[:50] * 2}))  # no warning
+    X = frame({"note": names, "town": ["x", "y"] * 50})
+    assert TableEncoder().fit(X).singular_ == ["note"]
+    assert TableEncoder().fit(frame({"note": names[:50] * 2})).singular_ == []
+    rest = frame({"note": [f"other {n}" for n in range(50)], "town": ["x", "y"] * 25})
+    slam = SLaMDistiller(max_epochs=1, peers=True, random_state=0)
+    with pytest.warns(UserWarning, match="hold hardly a value twice") as caught:
+        slam.fit(X, np.arange(100) % 2, X_unlabeled=rest)
+    assert sum("hardly" in str(warning.message) for warning in caught) == 1
 
 
 def test_columns_of_lists_are_named():

@@ -742,24 +742,22 @@ class CountsFits(ClassifierMixin, BaseEstimator):
 
 
 @pytest.mark.parametrize(
-    ("student", "params", "error", "message"),
+    ("student", "error", "message"),
     [
-        (nn.Linear(7, 3), {}, ValueError, "module fails on encoded rows"),
-        (lambda n_features: nn.Linear(n_features, 3), {}, TypeError, "n_features_in"),
-        (lambda n_in, n_out: nn.Linear(n_in, 2), {}, ValueError, "returned shape"),
-        (nn.Linear, {"alpha": lambda margin: "x"}, ValueError, "alpha must return"),
-        (nn.Linear, {"alpha": lambda margin: 2 + margin}, ValueError, "outside"),
-        (MLPStudent(preprocessor="scale"), {}, TypeError, "must be a transformer"),
-        (MLPStudent, {}, TypeError, r"pass an instance, MLPStudent\(\)"),
+        (nn.Linear(7, 3), ValueError, "module fails on encoded rows"),
+        (lambda n_features: nn.Linear(n_features, 3), TypeError, "n_features_in"),
+        (lambda n_in, n_out: nn.Linear(n_in, 2), ValueError, "returned shape"),
+        (MLPStudent(preprocessor="scale"), TypeError, "must be a transformer"),
+        (MLPStudent, TypeError, r"pass an instance, MLPStudent\(\)"),
     ],
 )
 def test_faults_of_the_student_are_known_before_a_teacher_is_fitted(
-    table, student, params, error, message
+    table, student, error, message
 ):
     X, y, pool = table
     CountsFits.n_fits = 0
     with pytest.raises(error, match=message):
-        quick(CountsFits(), student, **params).fit(X, y, X_unlabeled=pool)
+        quick(CountsFits(), student).fit(X, y, X_unlabeled=pool)
     assert CountsFits.n_fits == 0
 
 

@@ -342,6 +342,21 @@ def test_a_module_that_works_in_place_changes_no_row_of_the_caller(table):
     assert_array_equal(pool, kept[1])
 
 
+def test_all_of_the_loss_on_labels_holds_some_out_where_there_is_no_pool(table):
+    X, y, _ = table
+    slam = SLaMDistiller(
+        LogisticRegression(max_iter=1000),
+        MLPStudent((8,)),
+        labeled_weight=1.0,
+        early_stopping=True,
+        max_epochs=2,
+        random_state=0,
+    )
+    with pytest.warns(UserWarning, match="no unlabeled rows"):
+        slam.fit(X, y)
+    assert "valid_loss" in slam.history_[0]
+
+
 @pytest.mark.parametrize("n_pool", [0, 300])
 def test_a_net_that_watches_held_out_rows_has_some(table, n_pool):
     X, y, pool = table
@@ -448,6 +463,19 @@ def test_a_sigmoid_is_no_logit(table):
         TorchStudent(factory).fit(X, y > 0)
 
 
+def test_a_gate_that_is_declared_last_gives_logits(table):
+    class Gated(nn.Module):
+        def __init__(self, n_features: int, n_classes: int) -> None:
+            super().__init__()
+            self.hidden, self.out = nn.Linear(n_features, 8), nn.Linear(8, n_classes)
+            self.gate = nn.Sigmoid()
+
+        def forward(self, X):
+            return self.out(self.gate(self.hidden(X)))
+
+    TorchStudent(Gated, max_epochs=1, random_state=0).fit(*table[:2])
+
+
 def test_mapped_rows_may_be_encoded_as_sparse_ones(table, tmp_path):
     X, y, pool = (np.round(part).clip(-2, 2) for part in table)
     np.save(tmp_path / "pool.npy", pool)
@@ -499,3 +527,8 @@ def test_a_random_state_of_the_students_own_is_kept(table):
     )
     assert_array_equal(first, second)
     assert (first != other).any()
+
+
+def test_a_net_is_a_skorch_net(table):
+    with pytest.raises(TypeError, match="net must be a skorch net"):
+        SkorchStudent(nn.Linear(8, 3)).fit(*table[:2])

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import scipy.sparse as sp
 
+from sklearn_slam import SLaMDistiller
 from sklearn_slam._tables import (
     as_array,
     check_pool_matches,
@@ -146,10 +147,24 @@ def test_new_categories_of_a_column_of_many_do_not_warn():
     warn_about_categories(X.to_numpy(), pool.to_numpy())
 
 
-def test_wide_tables_are_compared_in_some_columns():
+def test_one_column_of_a_wide_table_is_seen():
     X = np.random.RandomState(0).normal(size=(30, 2_000))
-    with pytest.warns(UserWarning, match="lies far from X"):
-        warn_about_pool(X, 1e4 * X)
+    pool = X.copy()
+    pool[:, 1] += 1e4
+    with pytest.warns(UserWarning, match="in column 1 the medians are"):
+        warn_about_pool(X, pool)
+
+
+def test_columns_of_lists_are_compared_by_nobody():
+    X = pd.DataFrame({"tags": [[1], [2]] * 10})
+    warn_about_categories(X, X)
+
+
+def test_a_column_without_a_value_serves_in_a_fit(frame):
+    X, y = frame
+    pool = X[100:].assign(town=np.nan)
+    slam = SLaMDistiller(max_epochs=1, peers=False, random_state=0)
+    slam.fit(X[:100], y[:100], X_unlabeled=pool).predict(pool)
 
 
 @pytest.mark.parametrize(

@@ -226,3 +226,20 @@ def test_k_is_a_number_of_classes(proba, k):
     accuracy = TeacherAccuracy().fit(proba, drawn_from(proba))
     with pytest.raises(ValueError, match="k"):
         accuracy.top_k_accuracy([0.5], k)
+
+
+def test_a_function_that_returns_no_numbers_is_named(proba):
+    accuracy = TeacherAccuracy(alpha=lambda margin: "x").fit(proba, drawn_from(proba))
+    with pytest.raises(ValueError, match="alpha must return a probability for each"):
+        accuracy.alpha([0.5])
+
+
+def test_a_function_that_works_in_place_changes_no_margin(proba):
+    def halved(margin):
+        margin *= 0.5
+        return margin
+
+    margin = np.array([0.2, 0.8])
+    accuracy = TeacherAccuracy(alpha=halved).fit(proba, drawn_from(proba))
+    assert_array_equal(accuracy.alpha(margin), [0.1, 0.4])
+    assert_array_equal(margin, [0.2, 0.8])

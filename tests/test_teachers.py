@@ -1,5 +1,6 @@
 """Teachers from elsewhere, and how folds reach them."""
 
+import pickle
 import warnings
 from decimal import Decimal
 
@@ -17,6 +18,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import make_classification
 from sklearn.ensemble import (
     AdaBoostClassifier,
+    BaggingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
     StackingClassifier,
@@ -456,7 +458,11 @@ def test_weights_under_routing_go_where_they_are_taken(table):
     given = {"X_unlabeled": pool, "sample_weight": np.ones(len(y))}
     with config_context(enable_metadata_routing=True):
         weighed = GaussianNB().set_fit_request(sample_weight=True)
-        quick(CalibratedClassifierCV(weighed)).fit(X, y, **given)  # no warning
+        for teacher in (
+            CalibratedClassifierCV(weighed),
+            BaggingClassifier(GaussianNB()),
+        ):
+            quick(teacher).fit(X, y, **given)  # no warning
         for teacher in (AdaBoostClassifier(), CalibratedClassifierCV(GaussianNB())):
             with pytest.warns(UserWarning, match="does not reach the teacher"):
                 quick(teacher).fit(X, y, **given)
@@ -482,3 +488,29 @@ def test_memory_names_what_it_cannot_keep_answers_of(table, tmp_path):
     teacher = CallableTeacher(lambda rows: fitted.predict_proba(rows), [0, 1, 2])
     with pytest.raises(ValueError, match="memory keeps answers by what was asked"):
         quick(teacher, memory=str(tmp_path)).fit(X, y, X_unlabeled=pool)
+
+
+def test_one_class_that_weighs_anything_serves_where_no_teacher_is_fitted(table):
+    X, y, pool = table
+    proba = np.full((len(X) + len(pool), 3), 1 / 3)
+    quick(None, peers=False).fit(
+        X,
+        y,
+        X_unlabeled=pool,
+        sample_weight=(y == 0).astype(float),
+        teacher_proba=proba[: len(X)],
+        teacher_proba_unlabeled=proba[len(X) :],
+    )
+
+
+class Locked(GaussianNB):
+    """A teacher that cannot be sent to another process."""
+
+    def __getstate__(self):
+        raise pickle.PicklingError("holds a connection")
+
+
+def test_what_workers_cannot_be_sent_is_no_matter_of_memory(table):
+    X, y, pool = table
+    with pytest.raises(pickle.PicklingError):
+        quick(Locked(), n_jobs=2).fit(X, y, X_unlabeled=pool)

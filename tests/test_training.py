@@ -186,9 +186,13 @@ def test_batch_of_one_row_still_holds_both_parts():
         assert (targets["number"] < 10).tolist() == [True, False]
 
 
-def test_set_reads_as_rows_and_labels_of_the_part_that_passes():
-    assert len(training_set(50, 10)) == 10
-    assert len(training_set(50, 0)) == 50
+def test_many_labels_beside_a_small_pool_make_as_many_batches_as_alone():
+    few = TensorBatches(training_set(1_000, 5), 32, shuffle=True)
+    alone = TensorBatches(training_set(1_000, 0), 32, shuffle=True)
+    assert len(few) == len(alone) == 31
+
+
+def test_set_reads_as_rows_and_labels_of_the_larger_part():
     data = training_set(10, 50)
     assert len(data) == 50
     for at in (0, 17, 49):

@@ -319,15 +319,17 @@ def test_columns_of_probabilities_are_found_by_name():
         (["1", "0"], [0.0, 1.0]),
         ([True, False], [False, True]),
         (["b", "a"], ["a", "b"]),
-        ([0, 1], [1, 0]),
         (["0", "1"], [1, 0]),
     ):
         assert_array_equal(ordered(columns, classes), proba[:, ::-1])
     for columns in (None, ["column_0", "column_1"]):
         assert_array_equal(ordered(columns, ["a", "b"]), proba)
     assert order_columns(proba, np.array([1, 0]), "proba") is proba
-    with pytest.raises(ValueError, match=r"proba has columns \['p1', 'p0'\], but"):
-        ordered(["p1", "p0"], [0, 1])
+    for columns in (["p1", "p0"], ["a", "a"]):
+        with pytest.raises(ValueError, match="Name a column after each class"):
+            ordered(columns, [0, 1])
+    with pytest.raises(ValueError, match="may be numbered or named after the classes"):
+        ordered(None, [1, 0])
 
 
 def test_a_missing_date_is_no_label():
