@@ -31,6 +31,7 @@ VARIANTS = {
     PLAIN: (PlainDistiller, {}, {}),
     "default": (SLaMDistiller, {}, {}),
     "no peers": (SLaMDistiller, {"peers": False}, {}),
+    "peers": (SLaMDistiller, {"peers": True}, {}),
     "no VID": (SLaMDistiller, {"vid_weight": 0.0}, {}),
     "VID 1": (SLaMDistiller, {"vid_weight": 1.0}, {}),
     "alpha_min .75": (SLaMDistiller, {"alpha_min": 0.75}, {}),

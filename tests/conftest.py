@@ -22,10 +22,7 @@ def three_classes():
 
 @pytest.fixture
 def table(three_classes):
-    """Labeled rows and a pool.
-
-    Too few labels for peers to be asked, which most tests have no need of.
-    """
+    """Labeled rows and a pool."""
     X, y = three_classes
     return X[:90], y[:90], X[90:]
 

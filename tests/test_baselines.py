@@ -423,7 +423,7 @@ def test_when_the_variational_term_is_added(
 ):
     X, y, pool = table
     monkeypatch.setattr(_slam, "MAX_VID_CLASSES", most_classes)
-    both = {"max_epochs": 3, "random_state": 0}
+    both = {"max_epochs": 3, "peers": False, "random_state": 0}
     slam = SLaMDistiller(teacher, MLPStudent((16,)), **both, **params)
     params = {"alpha": "isotonic", **params, "vid_weight": weight}
     named = VIDDistiller(

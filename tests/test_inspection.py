@@ -55,6 +55,8 @@ def closed_figures():
 
 def quick(teacher=None, method=SLaMDistiller, **params):
     params = {"max_epochs": 2, "random_state": 0, **params}
+    if method is SLaMDistiller:
+        params.setdefault("peers", False)
     return method(teacher, MLPStudent((8,)), **params)
 
 

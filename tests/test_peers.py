@@ -71,8 +71,8 @@ def test_peers_leave_what_is_known_of_the_teacher(table, teacher):
 @pytest.mark.parametrize(
     ("params", "n_labeled", "asked"),
     [
-        ({}, 120, True),
-        ({}, 99, False),
+        ({}, 50, True),
+        ({}, 49, False),
         ({"alpha": 0.95}, 120, False),
         ({"alpha": np.ones_like}, 120, False),
         ({"alpha": 0.95, "peers": True}, 60, True),

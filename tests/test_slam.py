@@ -52,7 +52,7 @@ class SmallNet(nn.Sequential):
 
 
 def quick(teacher=None, student=SmallNet, **params):
-    params = {"max_epochs": 3, "random_state": 0, **params}
+    params = {"max_epochs": 3, "peers": False, "random_state": 0, **params}
     return SLaMDistiller(teacher, student, **params)
 
 
@@ -426,7 +426,7 @@ def test_skrub_prepares_rows_for_the_student(frame, kind):
     days = pd.Timestamp("2026-01-01") + pd.to_timedelta(X["count"], "D")
     X = kind(X.assign(day=days))
     student = make_pipeline(TableVectorizer(), MLPStudent((16,)))
-    slam = quick(by_number(), student, max_epochs=30, lr=0.01)
+    slam = quick(by_number(), student, max_epochs=30, lr=0.01, peers=True)
     slam.fit(X[:140], y[:140], X_unlabeled=X[140:])
     assert slam.score(X[140:], y[140:]) > 0.6
     assert_array_equal(slam.predict(X[140:150]), slam.student_.predict(X[140:150]))
@@ -701,7 +701,7 @@ def test_teacher_that_is_mostly_wrong_is_learned_unmixed(table):
 @pytest.mark.parametrize(
     ("distiller", "params", "times", "message"),
     [
-        (SLaMDistiller, {"cv": 80}, 1.0, "folds were asked for"),
+        (SLaMDistiller, {"cv": 80, "peers": False}, 1.0, "folds were asked for"),
         (SLaMDistiller, {"alpha": 0.3}, 1.0, "is raised to"),
         (WeightedDistiller, {"alpha": 0.3}, 1.0, "is raised to"),
         (SLaMDistiller, {}, None, "There are no unlabeled rows"),
@@ -721,7 +721,7 @@ def test_warnings_name_the_line_that_called_fit(
 
 def test_warnings_of_folds_for_peers_name_that_line(table, teacher):
     X, y, pool = table
-    slam = quick(teacher.fit(X[60:], y[60:]), peers=True, cv=40)
+    slam = quick(teacher.fit(X[60:], y[60:]), peers=True, cv=30)
     with pytest.warns(UserWarning, match="folds were asked for") as caught:
         slam.fit(X[:60], y[:60], X_unlabeled=pool)
     assert {warning.filename for warning in caught} == {__file__}

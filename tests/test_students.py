@@ -52,7 +52,7 @@ def skorch_net(**params):
 
 def distill(table, student, **params):
     X, y, pool = table
-    params = {"random_state": 0, **params}
+    params = {"peers": False, "random_state": 0, **params}
     slam = SLaMDistiller(LogisticRegression(max_iter=1000), student, **params)
     return slam.fit(X, y, X_unlabeled=pool)
 

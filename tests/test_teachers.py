@@ -49,7 +49,8 @@ from sklearn_slam._teacher import default_teacher, fit_teacher, warn_if_memorize
 
 
 def quick(teacher, **params):
-    return SLaMDistiller(teacher, nn.Linear, max_epochs=2, random_state=0, **params)
+    params = {"max_epochs": 2, "peers": False, "random_state": 0, **params}
+    return SLaMDistiller(teacher, nn.Linear, **params)
 
 
 class Float32Net(NeuralNetClassifier):
