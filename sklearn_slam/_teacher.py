@@ -12,7 +12,6 @@ from scipy.stats import mannwhitneyu
 from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_regressor
 from sklearn.ensemble import (
-    BaggingClassifier,
     HistGradientBoostingClassifier,
     StackingClassifier,
     VotingClassifier,
@@ -325,9 +324,7 @@ def name_of_weights(estimator: Any) -> str | None:
     except NotImplementedError:  # a meta-estimator that does not route yet
         routing = MetadataRouter(owner=estimator)
     if get_config()["enable_metadata_routing"] and isinstance(routing, MetadataRouter):
-        # Bagging draws rows by their weights, where its members take none.
-        draws = isinstance(estimator, BaggingClassifier)
-        return name if draws or routing.consumes("fit", [name]) else None
+        return name if routing.consumes("fit", [name]) else None
     if has_fit_parameter(estimator, name):
         return name
     if name in getattr(getattr(routing, "fit", None), "requests", ()):
