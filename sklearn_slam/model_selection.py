@@ -201,4 +201,5 @@ class UnlabeledPool:
                 "cross-validated, put the pool into X, with missing labels, and use "
                 "SemiSupervisedSplit."
             )
-        return np.array(self.X, dtype=dtype, copy=copy)
+        rows = np.asarray(self.X, dtype=dtype)
+        return rows.copy() if copy else rows

@@ -461,7 +461,7 @@ def test_weights_under_routing_go_where_they_are_taken(table):
         weighed = GaussianNB().set_fit_request(sample_weight=True)
         for teacher in (
             CalibratedClassifierCV(weighed),
-            BaggingClassifier(GaussianNB()),
+            BaggingClassifier(weighed),
         ):
             quick(teacher).fit(X, y, **given)  # no warning
         for teacher in (AdaBoostClassifier(), CalibratedClassifierCV(GaussianNB())):
