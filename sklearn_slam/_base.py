@@ -18,14 +18,15 @@ from sklearn.utils.validation import check_is_fitted, check_memory, validate_dat
 
 from sklearn_slam._fit_rows import FitRows, validate_fit_rows
 from sklearn_slam._labeling import Task, label_with_teacher
+from sklearn_slam._lesson import Lesson, Refresh
+from sklearn_slam._losses import LossFunction
 from sklearn_slam._module_student import TRAINING_PARAMETERS, check_training_parameters
 from sklearn_slam._progress import CallbackSupportMixin, Progress
 from sklearn_slam._rows import Rows
 from sklearn_slam._soft_labels import temper
-from sklearn_slam._student import BaseStudent, Lesson, Refresh
+from sklearn_slam._student import BaseStudent
 from sklearn_slam._teacher import arrives_fitted, check_teacher
 from sklearn_slam._teacher_accuracy import TeacherAccuracy
-from sklearn_slam._training import LossFunction
 from sklearn_slam._validation import (
     check_two_classes,
     check_weights,
@@ -107,7 +108,7 @@ class Objective:
         What the loss takes beside them and labels: for labeled rows a value or an
         array with an entry for each, for pool rows an array.
     refresh : callable, default=None
-        As in :class:`~sklearn_slam._student.Lesson`.
+        As in :class:`~sklearn_slam._lesson.Lesson`.
     """
 
     loss: LossFunction

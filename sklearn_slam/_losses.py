@@ -18,6 +18,9 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+LossFunction = Callable[..., Tensor]
+"""From log-probabilities and named targets, a row per row, to a loss per row."""
+
 LEAST_LOGARITHM = {torch.float16: -10.0}
 """Where it is not -80: below it, 1 / f may overflow."""
 

@@ -13,8 +13,9 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, PrintLog
 from torch import Tensor, nn
 
+from sklearn_slam._lesson import Split
 from sklearn_slam._modules import two_logits
-from sklearn_slam._student import BaseStudent, Split
+from sklearn_slam._student import BaseStudent
 from sklearn_slam._training import (
     BatchSource,
     HeldOutError,

@@ -24,10 +24,10 @@ from sklearn.utils import check_random_state
 from sklearn_slam._encoding import TableEncoder
 from sklearn_slam._fit_rows import FitRows
 from sklearn_slam._folds import Folds, check_folds
+from sklearn_slam._lesson import Lesson
 from sklearn_slam._progress import Progress
 from sklearn_slam._rows import CHUNK_ROWS, Rows
 from sklearn_slam._soft_labels import combined, combining_exponents
-from sklearn_slam._student import Lesson
 from sklearn_slam._training import DenseRows, SparseRows
 from sklearn_slam._validation import align_proba, relative_weights
 from sklearn_slam.students import MLPStudent

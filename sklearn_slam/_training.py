@@ -26,11 +26,8 @@ from skorch.utils import get_map_location
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from sklearn_slam._losses import Differentiated
+from sklearn_slam._losses import Differentiated, LossFunction
 from sklearn_slam._rows import Rows
-
-LossFunction = Callable[..., Tensor]
-"""From log-probabilities and named targets, a row per row, to a loss per row."""
 
 PREDICT_ROWS = 2_048
 """Rows that are predicted at once: few enough that what is computed of them stays

@@ -18,10 +18,11 @@ from skorch import NeuralNet
 from torch import Tensor, nn
 
 from sklearn_slam._encoding import TableEncoder
+from sklearn_slam._lesson import Split
 from sklearn_slam._module_student import AUTO_BATCH_SIZES, AUTO_LR_OF_MLP, ModuleStudent
 from sklearn_slam._modules import TabularMLP, two_logits
 from sklearn_slam._rows import Rows
-from sklearn_slam._student import BaseStudent, Split
+from sklearn_slam._student import BaseStudent
 from sklearn_slam._training import (
     INSTALLED,
     BatchSource,

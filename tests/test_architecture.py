@@ -25,6 +25,7 @@ FLOORS = {
         "_baseline_losses",
         "_encoding",
         "_folds",
+        "_lesson",
         "_soft_labels",
         "_tables",
         "_training",

@@ -11,9 +11,9 @@ from numpy.testing import assert_array_equal
 from skorch.history import History
 from torch import nn
 
+from sklearn_slam._lesson import Lesson, Split
 from sklearn_slam._losses import ClosedForm, cross_entropy
 from sklearn_slam._rows import Rows
-from sklearn_slam._student import Lesson, Split
 from sklearn_slam._training import (
     FLOPS_PER_THREAD,
     DenseRows,
