@@ -5,8 +5,8 @@
 ``--data-dir`` holds the files that ``benchmarks/README.md`` names; without it the
 sets are fetched from OpenML. Each result is appended to ``accuracy.csv`` at once, so
 that a killed run goes on where it was; ``--summary`` only reads it. Seeds come
-first: a run that is cut off has complete seeds. A summary is of the splits that have
-all methods, or all that ``--methods`` names.
+first: a run that is cut off has complete seeds. A summary is of what the options name,
+and of the splits that have all methods of these.
 
 Two tables. *matched*: the same student, initial weights, number of steps, labeled
 share and calibration for every method, no early stopping. *defaults*: each method
@@ -397,8 +397,10 @@ def main():
     if not options.summary:
         run(options, path)
     frame = pd.read_csv(path)
-    if options.methods:
-        frame = frame[frame["method"].isin(options.methods)]
+    for name in ("data", "labeled", "seeds", "tables", "methods"):
+        if (wanted := getattr(options, name)) is not None:
+            column = {"seeds": "seed", "tables": "table", "methods": "method"}
+            frame = frame[frame[column.get(name, name)].isin(wanted)]
     for kind, part in frame.groupby("table", sort=False):
         summary, lines = summarize(part)
         print(f"\n{kind}\n{summary.round(3).to_string()}\n")
