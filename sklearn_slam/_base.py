@@ -40,7 +40,7 @@ from sklearn_slam._validation import (
     warn_about_unshared,
 )
 from sklearn_slam._warn import warn
-from sklearn_slam.students import allows_nan, as_student, has_preprocessing
+from sklearn_slam.students import allows_nan, as_student
 
 AUTO_LABELED_WEIGHTS = 0.05, 0.15
 """Bounds on labeled_weight="auto". Rows count alike between them, as in the paper;
@@ -238,8 +238,8 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             sample_weight_unlabeled,
             groups,
             unlabeled_label=self.unlabeled_label,
-            allow_nan=allows_nan(self.student),
-            numeric=not has_preprocessing(self.student),
+            allow_nan=student._allows_nan,
+            numeric=student.preprocessor is None,
         )
         with Progress.of_fit(self, rows.X_labeled, rows.labels) as progress:
             rng = check_random_state(self.random_state)
@@ -521,7 +521,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         validate_data(student, rows.X, skip_check_array=True)
         # Tags of Pipelines and other meta-estimators deny missing values that their
         # members take. A teacher that is given some, and does not object, takes them.
-        student._takes_nan = allows_nan(self.student) and (
+        student._takes_nan = student._allows_nan and (
             get_tags(self).input_tags.allow_nan or rows.has_nan
         )
         student._prepare(Rows.of(rows.X_labeled), rows.pool, codes, classes)

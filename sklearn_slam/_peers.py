@@ -168,7 +168,7 @@ def label_with_peers(
             pool[place] = combined([of_teacher, *said], exponents)
             part.end()
     names = ["teacher", *kinds]
-    label_weights = dict(zip(names, np.asarray(exponents).tolist(), strict=True))
+    label_weights = dict(zip(names, exponents.tolist(), strict=True))
     return combined(sources, exponents), pool, label_weights
 
 

@@ -326,11 +326,6 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             return LazyRows(rows, self._read)
         chunks = ((self._read(table), place) for table, place in rows.chunks())
         first, first_place = next(chunks)
-        if first.ndim != 2 or not first.shape[1]:
-            raise ValueError(
-                f"Encoded rows have shape {first.shape}; the student takes tables, "
-                "with at least one column."
-            )
         if sp.issparse(first):
             others = [chunk for chunk, _ in chunks]
             return SparseRows(sp.vstack([first, *others], format="csr"))
@@ -357,14 +352,20 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
     def _try_network(self, labeled: Rows) -> None:
         """Raise where the network does not take encoded rows as it should."""
         table, _ = next(labeled.chunks(TRIED_ROWS))
-        source = DenseRows(torch.from_numpy(dense(self._read(table))))
+        encoded = dense(self._read(table))
+        if encoded.ndim != 2 or not encoded.shape[1]:
+            raise ValueError(
+                f"Encoded rows have shape {encoded.shape}; the student takes tables, "
+                "with at least one column."
+            )
+        source = DenseRows(torch.from_numpy(encoded))
         none = torch.empty(0, dtype=torch.int64)
         split = Split(torch.arange(len(source)), none, none, none, None)
         with seeded(0):
             net = self._make_net(source, split)
             net.callbacks = "disable"  # theirs is the training
             net.initialize()
-            self._check_output(net, source)
+            self._check_output(net, source.X)
 
     def _fit_lesson(self, lesson: Lesson, progress: Progress) -> Self:
         """Train a student whose preprocessing is fitted on what it is to learn."""
@@ -419,9 +420,8 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         self.net_ = net
         return training
 
-    def _check_output(self, net: NeuralNet, source: BatchSource) -> None:
+    def _check_output(self, net: NeuralNet, batch: Tensor) -> None:
         """Raise unless the module returns a number per row and class (or one logit)."""
-        batch = source.batch(torch.arange(len(source)))
         net.module_.eval()
         try:
             with torch.no_grad():

@@ -534,15 +534,8 @@ def as_student(student: Any) -> BaseStudent:
     )
 
 
-def has_preprocessing(student: Any) -> bool:
-    """Tell whether a student in any form applies a preprocessor to X first."""
-    if isinstance(student, Pipeline):
-        return len(student) > 1 or has_preprocessing(student[-1])
-    return getattr(student, "preprocessor", None) is not None
-
-
 def allows_nan(student: Any) -> bool:
-    """Tell whether a student in any form may be given missing values."""
-    return (
-        student is None or isinstance(student, MLPStudent) or has_preprocessing(student)
-    )
+    """Tell whether a student in any form, also one of none, may miss values."""
+    if isinstance(student, Pipeline):
+        return len(student) > 1 or allows_nan(student[-1])
+    return student is None or (isinstance(student, BaseStudent) and student._allows_nan)

@@ -434,7 +434,7 @@ def test_parameters_of_a_criterion_are_refused(table, criterion):
 
 
 def test_a_criterion_may_be_an_instance(table):
-    distill(table, skorch_net(criterion=nn.CrossEntropyLoss()))
+    assert distill(table, skorch_net(criterion=nn.CrossEntropyLoss())).n_epochs_ == 4
 
 
 class Squeezed(nn.Module):
@@ -473,7 +473,8 @@ def test_a_gate_that_is_declared_last_gives_logits(table):
         def forward(self, X):
             return self.out(self.gate(self.hidden(X)))
 
-    TorchStudent(Gated, max_epochs=1, random_state=0).fit(*table[:2])
+    student = TorchStudent(Gated, max_epochs=1, random_state=0).fit(*table[:2])
+    assert student.predict_proba(table[2]).shape == (len(table[2]), 3)
 
 
 def test_mapped_rows_may_be_encoded_as_sparse_ones(table, tmp_path):

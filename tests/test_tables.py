@@ -164,7 +164,8 @@ def test_a_column_without_a_value_serves_in_a_fit(frame):
     X, y = frame
     pool = X[100:].assign(town=np.nan)
     slam = SLaMDistiller(max_epochs=1, peers=False, random_state=0)
-    slam.fit(X[:100], y[:100], X_unlabeled=pool).predict(pool)
+    slam.fit(X[:100], y[:100], X_unlabeled=pool)
+    assert len(slam.predict(pool)) == len(pool)
 
 
 @pytest.mark.parametrize(

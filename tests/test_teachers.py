@@ -494,7 +494,7 @@ def test_memory_names_what_it_cannot_keep_answers_of(table, tmp_path):
 def test_one_class_that_weighs_anything_serves_where_no_teacher_is_fitted(table):
     X, y, pool = table
     proba = np.full((len(X) + len(pool), 3), 1 / 3)
-    quick(None, peers=False).fit(
+    slam = quick(None).fit(
         X,
         y,
         X_unlabeled=pool,
@@ -502,6 +502,7 @@ def test_one_class_that_weighs_anything_serves_where_no_teacher_is_fitted(table)
         teacher_proba=proba[: len(X)],
         teacher_proba_unlabeled=proba[len(X) :],
     )
+    assert_array_equal(slam.classes_, [0, 1, 2])
 
 
 class Locked(GaussianNB):
