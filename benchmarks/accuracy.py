@@ -10,7 +10,8 @@ and of the splits that have all methods of these.
 
 Two tables. *matched*: the same student, initial weights, number of steps, labeled
 share and calibration for every method, no early stopping. *defaults*: each method
-and the default student as they come, on the first two seeds, since it takes longer.
+and the default student as they come; on the first two seeds where ``--seeds`` does
+not say which, since it takes longer.
 """
 
 import argparse
@@ -48,8 +49,8 @@ from sklearn_slam import (
 from sklearn_slam._rows import stack_rows, take_rows
 from sklearn_slam._validation import align_proba
 
-LABELED, SEEDS, STEPS, BATCH_SIZE = (250, 1_000, 4_000), 5, 1_500, 256
-SEEDS_OF_DEFAULTS = 2
+LABELED, STEPS, BATCH_SIZE = (250, 1_000, 4_000), 1_500, 256
+SEEDS = {"matched": range(5), "defaults": range(2)}
 LABELED_WEIGHT = 0.1
 """The share of the loss that labeled rows carry in the matched table."""
 
@@ -235,9 +236,11 @@ def run(options, path):
     methods = [*REFERENCES, *METHODS]
     if options.methods:
         methods = [method for method in methods if method in options.methods]
+    seeds = {kind: options.seeds or SEEDS[kind] for kind in options.tables}
     cells = [
         (data, teacher, n_labeled, seed)
-        for seed, n_labeled in itertools.product(options.seeds, options.labeled)
+        for seed in sorted(set().union(*seeds.values()))
+        for n_labeled in options.labeled
         for data in options.data
         for teacher in TEACHERS[data]
         if not options.quick or teacher == TEACHERS[data][0]
@@ -247,8 +250,7 @@ def run(options, path):
         wanted = [
             (kind, method)
             for kind, method in itertools.product(options.tables, methods)
-            if (kind, *cell, method) not in done
-            and (kind == "matched" or cell[-1] < SEEDS_OF_DEFAULTS)
+            if cell[-1] in seeds[kind] and (kind, *cell, method) not in done
         ]
         if wanted:
             jobs.append(delayed(run_cell)(*cell, wanted, options))
@@ -376,11 +378,11 @@ def parse():
     parser.add_argument("--quick", action="store_true", help="two tables, one seed")
     parser.add_argument("--summary", action="store_true", help="only read results")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--seeds", type=int, nargs="*", default=range(SEEDS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=None)
     parser.add_argument("--labeled", type=int, nargs="*", default=LABELED)
     parser.add_argument("--data", nargs="*", default=list(TEACHERS))
     parser.add_argument("--methods", nargs="*", default=None)
-    parser.add_argument("--tables", nargs="*", default=["matched", "defaults"])
+    parser.add_argument("--tables", nargs="*", choices=SEEDS, default=list(SEEDS))
     options = parser.parse_args()
     if options.quick:
         options.data, options.seeds = ["adult", "letter"], [0]
