@@ -7,6 +7,8 @@ validation: for one row at a time, that costs more than the network.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -113,11 +115,6 @@ class TableEncoder:
                     if singles > max(LEAST_SINGLES, SINGLE_SHARE * counts.total()):
                         self.singular_.append(name)
                     self.codes_[name] = _frequent_categories(counts)
-        self.text_ = {
-            name
-            for name, codes in self.codes_.items()
-            if codes and all(isinstance(value, str) for value in codes)
-        }
         values = self._numbers(X, named)
         _refuse_infinity(values)
         missing = np.isnan(values)
@@ -191,13 +188,9 @@ class TableEncoder:
         np.sqrt(squares, out=squares)
         numbers /= squares
         for place, (name, codes) in enumerate(self.codes_.items(), self.n_numeric_):
-            column = named[name]
-            if name in self.text_ and _holds_numbers(column):
-                raise ValueError(
-                    f"Column {name!r} held text at fit and is now of dtype "
-                    f"{column.dtype}; convert it to text."
-                )
-            encoded[:, place] = _encode_categories(column, codes)
+            encoded[:, place] = _encode_categories(named[name], codes)
+            if not encoded[:, place].any():
+                _refuse_other_kind(named[name], name, codes)
         return encoded
 
     def _columns(self, X: Any) -> dict[Any, Any]:
@@ -287,13 +280,23 @@ def _numbers(X: Any, names: list[Any], named: Any = None) -> NDArray[np.float64]
     return values
 
 
-def _holds_numbers(column: Any) -> bool:
-    """Tell whether a column that is no column of objects holds any number."""
-    return (
-        column.dtype != object
-        and is_numeric(column)
-        and not all(map(is_missing, column.to_list()))
-    )
+def _refuse_other_kind(column: Any, name: Any, codes: dict[Any, int]) -> None:
+    """Raise where none of a column's values is known because all are written anew."""
+    values = [value for value in column.to_list() if not is_missing(value)]
+    found, known = _kind(values), _kind(codes)
+    if found and known and found != known:
+        raise ValueError(
+            f"Column {name!r} held {known} at fit and now holds {found} of dtype "
+            f"{column.dtype}; convert it to {known}."
+        )
+
+
+def _kind(values: Collection[Any]) -> str | None:
+    """Tell whether values are all text or all numbers."""
+    for kind, name in ((str, "text"), (Number, "numbers")):
+        if values and all(isinstance(value, kind) for value in values):
+            return name
+    return None
 
 
 def _refuse_infinity(values: NDArray[np.floating]) -> None:

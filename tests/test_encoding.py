@@ -437,10 +437,20 @@ def test_the_least_integer_of_sparse_rows_has_a_size():
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
 def test_text_that_becomes_numbers_is_named(frame):
     encoder = TableEncoder().fit(frame({"zip": ["1", "2", "1"]}))
-    with pytest.raises(ValueError, match="'zip' held text at fit and is now"):
+    with pytest.raises(ValueError, match="'zip' held text at fit and now holds numb"):
         encoder.transform(frame({"zip": [1, 2, 1]}))
+    assert encoder.transform(frame({"zip": ["3"]}))[0, 0] == 0
     for zips, codes in ((["1", None, "2"], [1, 0, 2]), ([float("nan")], [0])):
         assert_array_equal(encoder.transform(frame({"zip": zips}))[:, 0], codes)
+
+
+def test_numbers_as_categories_that_become_text_are_named():
+    zips = pd.Series([1, 2, 1])
+    encoder = TableEncoder().fit(pd.DataFrame({"zip": zips.astype("category")}))
+    for text in (zips.astype(str), zips.astype(str).astype("category")):
+        with pytest.raises(ValueError, match="'zip' held numbers at fit and now hold"):
+            encoder.transform(pd.DataFrame({"zip": text}))
+    assert_array_equal(encoder.transform(pd.DataFrame({"zip": zips}))[:, 0], [1, 2, 1])
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
