@@ -30,7 +30,6 @@ from sklearn_slam._teacher_accuracy import TeacherAccuracy
 from sklearn_slam._validation import (
     check_two_classes,
     check_weights,
-    encode,
     is_real,
     relative_weights,
     split_labels,
@@ -244,7 +243,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         with Progress.of_fit(self, rows.X_labeled, rows.labels) as progress:
             rng = check_random_state(self.random_state)
             classes = self._find_classes(rows, keeps_teacher)
-            codes = encode(rows.labels, classes)
+            codes = np.searchsorted(classes, rows.labels)
             seed = int(rng.randint(np.iinfo(np.int32).max))
             teacher_accuracy = self._make_accuracy(classes)
             self._prepare_student(student, rows, codes, classes, rng)
@@ -524,7 +523,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         student._takes_nan = student._allows_nan and (
             get_tags(self).input_tags.allow_nan or rows.has_nan
         )
-        student._prepare(Rows.of(rows.X_labeled), rows.pool, codes, classes)
+        student._prepare(rows.labeled_rows, rows.pool, codes, classes)
 
     def _find_classes(self, rows: FitRows, keeps_teacher: bool) -> NDArray[Any]:
         """Return the sorted classes of labels and, if it is fitted, teacher."""
@@ -549,7 +548,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         pool, pool_weights = rows.pool, rows.pool_weights
         if not len(pool):
             warn_without_pool(self.unlabeled_label)
-            pool, pool_weights = Rows.of(rows.X_labeled), rows.weights
+            pool, pool_weights = rows.labeled_rows, rows.weights
             pool_proba = labeled_proba
         temperature = self.teacher_temperature
         if temperature == "auto":
@@ -607,7 +606,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             share = float(counted[:n_labeled].sum()) / float(counted.sum())
             share = float(np.clip(share, *AUTO_LABELED_WEIGHTS))
         return Lesson(
-            labeled=Rows.of(rows.X_labeled),
+            labeled=rows.labeled_rows,
             pool=knowledge.pool,
             y=codes,
             loss=objective.loss,

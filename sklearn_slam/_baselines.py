@@ -506,6 +506,13 @@ class UPSDistiller(BaseDistiller):
         excluded = (temper(proba, 2.0) < self.max_negative) & (
             spread < self.max_negative_uncertainty
         )
+        if not (chosen.any() or excluded.any()):
+            warn(
+                "No row of the pool is selected: the teacher is nowhere as sure as "
+                f"min_confidence={self.min_confidence}, with a spread below "
+                f"max_uncertainty={self.max_uncertainty}, and rules out no class "
+                "either. The student learns from the labeled rows only; relax these."
+            )
         return Objective(
             _selected_loss, {"chosen": (True, chosen), "excluded": (False, excluded)}
         )

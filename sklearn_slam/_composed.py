@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sklearn_slam._base import Knowledge, Objective
 from sklearn_slam._docs import document_shared
+from sklearn_slam._rows import CHUNK_ROWS
 from sklearn_slam._slam import SLaMDistiller
 from sklearn_slam._soft_labels import margins
 from sklearn_slam._validation import check_integer
@@ -130,7 +131,7 @@ class WeightedDistiller(SLaMDistiller):
         weights = knowledge.labeled_weights
         (counted,) = np.nonzero(weights)
         of_labeled = margins(knowledge.labeled_proba)[counted]
-        of_pool = margins(knowledge.pool_proba)
+        teacher_margin = margins(knowledge.pool_proba)
         said = torch.from_numpy(knowledge.labeled_proba.argmax(axis=1)[counted])
         true = torch.from_numpy(knowledge.codes[counted])
         weights = weights[counted]
@@ -149,11 +150,13 @@ class WeightedDistiller(SLaMDistiller):
             of_true, of_said = (weights * loss for loss in losses)
             plane = np.column_stack([of_labeled, margin[counted]])
             nearest = NearestNeighbors(n_neighbors=n_neighbors).fit(plane)
-            among = nearest.kneighbors(
-                np.column_stack([of_pool, margin[n_labeled:]]), return_distance=False
-            )
-            weight = of_true[among].sum(axis=1) / of_said[among].sum(axis=1)
-            targets["weight"][n_labeled:] = torch.from_numpy(weight).clamp_max(1.0)
+            of_pool = np.column_stack([teacher_margin, margin[n_labeled:]])
+            weight = targets["weight"][n_labeled:]
+            for start in range(0, n_pool, CHUNK_ROWS):
+                rows = slice(start, start + CHUNK_ROWS)
+                among = nearest.kneighbors(of_pool[rows], return_distance=False)
+                ratio = of_true[among].sum(axis=1) / of_said[among].sum(axis=1)
+                weight[rows] = torch.from_numpy(ratio).clamp_max(1.0)
 
         return Objective(
             Weighted(objective.loss),
@@ -261,6 +264,9 @@ class VIDDistiller(SLaMDistiller):
 class Weighted(nn.Module):
     """A loss that is multiplied by the target ``weight``.
 
+    In training only: where weights fall from epoch to epoch, so would the loss of
+    held-out rows, and early stopping would not see that the student gets worse.
+
     Parameters
     ----------
     loss : Differentiated
@@ -274,7 +280,8 @@ class Weighted(nn.Module):
 
     def forward(self, log_f: Tensor, *, weight: Tensor, **targets: Tensor) -> Tensor:
         """Return the weighted loss per row."""
-        return weight * self.loss(log_f, **targets)
+        loss = self.loss(log_f, **targets)
+        return weight * loss if self.training else loss
 
     def weighted_gradient(
         self, log_f: Tensor, shares: Tensor, *, weight: Tensor, **targets: Tensor

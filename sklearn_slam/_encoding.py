@@ -269,7 +269,7 @@ def _numbers(X: Any, names: list[Any], named: Any = None) -> NDArray[np.float64]
         if is_temporal(column):
             raise TypeError(
                 f"Column {name!r} holds dates or times ({column.dtype}), "
-                "which the default student does not read: replace it by "
+                "which the default student and teacher do not read: replace it by "
                 "numbers (days since a fixed date, the month, the weekday) "
                 "or drop it."
             )

@@ -70,6 +70,11 @@ class FitRows:
         return self.unlabeled_rows + self.beside_rows
 
     @property
+    def labeled_rows(self) -> Rows:
+        """The rows of X with a label."""
+        return Rows.of(self.X_labeled)
+
+    @property
     def unlabeled_rows(self) -> Rows:
         """The rows of X without a label."""
         if not len(self.unlabeled_at):

@@ -105,8 +105,13 @@ def _stratified(n_folds: int, y: NDArray[Any], random_state: int) -> StratifiedK
 def _positions(rows: Any, n_rows: int) -> NDArray[np.intp]:
     """Return rows of a fold by position; a user's folds may be boolean masks."""
     rows = np.asarray(rows)
+    if len(rows) and rows.dtype.kind not in "iub":
+        raise ValueError(
+            f"cv holds folds of dtype {rows.dtype}; give integer positions of labeled "
+            "rows, or masks."
+        )
     if rows.dtype != bool:
-        return rows.astype(np.intp, casting="unsafe" if not len(rows) else "same_kind")
+        return rows.astype(np.intp)
     if len(rows) != n_rows:
         raise ValueError(
             f"cv holds masks of {len(rows)} rows, but there are {n_rows} labeled rows."

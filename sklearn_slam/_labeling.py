@@ -10,6 +10,7 @@ import numpy as np
 from joblib import Memory
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 
 from sklearn_slam._fit_rows import FitRows, unwrap
 from sklearn_slam._folds import Folds, make_folds
@@ -115,21 +116,35 @@ def label_with_teacher(
         check_two_classes(counted, " where sample_weight is positive")
         warn_unless_weighted(teacher)
 
+    known_by = None
+    if not task.keeps_teacher:
+        known_by = teacher, rows.X_labeled, rows.labels, rows.weights
+
     def ask(part: Rows, name: str) -> NDArray[np.float32]:
         if not len(part):
             return np.empty((0, len(classes)), dtype=np.float32)
         try:
             return predict_soft_labels(
-                teacher, part, classes, memory=memory, progress=progress
+                teacher,
+                part,
+                classes,
+                known_by=known_by,
+                memory=memory,
+                progress=progress,
             )
         except ValueError as error:
             error.add_note(f"The teacher was asked about {name}.")
+            if isinstance(error, NotFittedError):
+                error.add_note(
+                    "It counts as fitted, as its last step is: fit it as a whole, or "
+                    "put its fitted steps into a FrozenEstimator."
+                )
             raise
 
     if given is not None:
         labeled_proba = given[rows.labeled_at]
     elif task.keeps_teacher:
-        labeled_proba = ask(Rows.of(rows.X_labeled), "the labeled rows of X")
+        labeled_proba = ask(rows.labeled_rows, "the labeled rows of X")
     else:
         labeled_proba = cached(memory, cross_fit, ignore=["n_jobs", "progress"])(
             teacher,

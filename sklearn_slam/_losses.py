@@ -21,9 +21,6 @@ from torch import Tensor
 LossFunction = Callable[..., Tensor]
 """From log-probabilities and named targets, a row per row, to a loss per row."""
 
-LEAST_LOGARITHM = {torch.float16: -10.0}
-"""Where it is not -80: below it, 1 / f may overflow."""
-
 
 def cross_entropy(log_f: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of soft or one-hot labels and the student's prediction.
@@ -60,7 +57,8 @@ def mixing_loss(
     Returns
     -------
     loss : Tensor of shape (n_rows,)
-        In nats. Equals plain cross-entropy where ``alpha = 1``.
+        In nats, in float32 or the wider dtype of logits. Equals plain cross-entropy
+        where ``alpha = 1``.
 
     References
     ----------
@@ -80,7 +78,10 @@ def mixing_loss(
     >>> mixing_loss(logits, labels, torch.tensor([0.8]), torch.full((1, 2), 0.2))
     tensor([0.4155])
     """
-    return _mixing_loss(torch.log_softmax(logits, dim=1), labels, alpha, others)
+    # Half precision holds neither 1 / f nor the logarithm of small f.
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    log_f = torch.log_softmax(logits, dim=1, dtype=dtype)
+    return _mixing_loss(log_f, labels, alpha, others)
 
 
 def mixing_gradient(
@@ -96,10 +97,9 @@ def mixing_gradient(
         As in :func:`mixing_loss`.
     """
     # The mixture is f times `ratio`, so that its logarithm stays exact where
-    # f underflows. 1 / f must not overflow: under exp(-80) (in half precision
-    # exp(-10)) the mixture is `others` to the last digit where there are others,
-    # and f elsewhere.
-    bounded = log_f.clamp_min(LEAST_LOGARITHM.get(log_f.dtype, -80.0))
+    # f underflows. 1 / f must not overflow: under exp(-80) the mixture is `others` to
+    # the last digit where there are others, and f elsewhere.
+    bounded = log_f.clamp_min(-80.0)
     slope = alpha.unsqueeze(1) - others
     ratio = torch.addcmul(slope, others, bounded.neg().exp_())
     log_mixture = torch.where(others > 0, bounded, log_f).add_(ratio.log())

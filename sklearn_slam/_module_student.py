@@ -14,13 +14,13 @@ from skorch.callbacks import Callback, EarlyStopping, PrintLog
 from torch import Tensor, nn
 
 from sklearn_slam._lesson import Split
-from sklearn_slam._modules import two_logits
+from sklearn_slam._modules import as_columns, two_logits
 from sklearn_slam._student import BaseStudent
 from sklearn_slam._training import (
     BatchSource,
+    CheckLoss,
     HeldOutError,
     RowLoss,
-    StopOnNonFiniteLoss,
     StudentNet,
     TrainingSet,
     install,
@@ -117,6 +117,7 @@ class ModuleStudent(BaseStudent):
         decay = AUTO_WEIGHT_DECAY if self.weight_decay == "auto" else self.weight_decay
         return StudentNet(
             self._make_module(source),
+            torch.nn.Identity,
             optimizer=torch.optim.AdamW,
             lr=self._find_lr(batch_size) if self.lr == "auto" else self.lr,
             optimizer__weight_decay=decay,
@@ -131,7 +132,7 @@ class ModuleStudent(BaseStudent):
     def _prepare_net(
         self, net: NeuralNet, criterion: RowLoss, held_out: TrainingSet | None
     ) -> None:
-        callbacks: list[Callback] = [StopOnNonFiniteLoss()]
+        callbacks: list[Callback] = [CheckLoss()]
         if held_out is not None:
             watched = "valid_loss"
             if len(held_out.labeled):
@@ -147,4 +148,4 @@ class ModuleStudent(BaseStudent):
         net.trim_for_prediction()
 
     def _to_logits(self, output: Any) -> Tensor:
-        return two_logits(output)
+        return two_logits(as_columns(output, self._n_outputs))

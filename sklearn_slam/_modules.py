@@ -103,7 +103,7 @@ class TabularMLP(nn.Module):
             nn.init.normal_(self.categories.weight, std=EMBEDDING_SCALE)
         layers: list[nn.Module] = []
         for n_in, n_out in zip([first, *rest], rest, strict=False):
-            layers += [nn.ReLU()] + [nn.Dropout(dropout)] * (dropout > 0)
+            layers += [nn.ReLU()] + [nn.Dropout(dropout)] * bool(dropout)
             layers.append(nn.Linear(n_in, n_out))
         self.head = nn.Sequential(*layers)
 
@@ -138,10 +138,17 @@ class TabularMLP(nn.Module):
         self.train(state["training"])
 
 
+def as_columns(output: Tensor, n_columns: int) -> Tensor:
+    """Return what a module says of rows in float32, a column for each of its numbers.
+
+    A module may squeeze its output, and that of a single row has lost its shape then.
+    """
+    return output.reshape(-1, n_columns).float()
+
+
 def two_logits(output: Tensor) -> Tensor:
     """Return logits with a column for each class, where one stands for two."""
-    if output.ndim < 2:  # a column that was squeezed, of one row to a number
-        output = output.reshape(-1, 1)
     if output.shape[1] == 1:
-        output = torch.cat([torch.zeros_like(output), output], dim=1)
+        # A product, since an ONNX graph would keep the number of zeros it was made for.
+        output = output * output.new_tensor([0.0, 1.0])
     return output

@@ -26,7 +26,7 @@ from sklearn_slam._fit_rows import FitRows
 from sklearn_slam._folds import Folds, check_folds
 from sklearn_slam._lesson import Lesson
 from sklearn_slam._progress import Progress
-from sklearn_slam._rows import CHUNK_ROWS, Rows
+from sklearn_slam._rows import CHUNK_ROWS
 from sklearn_slam._soft_labels import combined, combining_exponents
 from sklearn_slam._training import DenseRows, SparseRows
 from sklearn_slam._validation import align_proba, relative_weights
@@ -144,7 +144,7 @@ def label_with_peers(
     network = MLPStudent(
         **NETWORK, preprocessor=preprocessor, device=device, random_state=random_state
     )
-    lesson = Lesson.of_labels(Rows.of(rows.X_labeled), codes, len(classes))
+    lesson = Lesson.of_labels(rows.labeled_rows, codes, len(classes))
     network._fit_preprocessing(lesson.labeled, rows.pool, codes, classes)
     if network._preprocessed_by_labels:
         return None

@@ -121,7 +121,13 @@ def distillation_report(
     ['teacher', 'SLaM']
     """
     pandas = import_optional("pandas", "plot")
-    _check_arguments(distiller, X, y, n_repeats, fit_params)
+    check_fitted_kind(distiller, BaseDistiller)
+    if (X is None) != (y is None) or (fit_params and X is None):
+        raise ValueError(
+            "X and y go together, with what else fit was given: pass what the "
+            "distiller was fitted on, or nothing of it."
+        )
+    check_integer("n_repeats", n_repeats, 1)
     classes = distiller.classes_
     X_test = as_table(X_test)
     has_label, labels = split_labels(
@@ -152,19 +158,6 @@ def distillation_report(
         for name, model in models.items()
     }
     return pandas.DataFrame.from_dict(measures, orient="index")
-
-
-def _check_arguments(
-    distiller: Any, X: Any, y: Any, n_repeats: Any, fit_params: Mapping[str, Any]
-) -> None:
-    """Raise where the arguments of a report do not go together."""
-    check_fitted_kind(distiller, BaseDistiller)
-    if (X is None) != (y is None) or (fit_params and X is None):
-        raise ValueError(
-            "X and y go together, with what else fit was given: pass what the "
-            "distiller was fitted on, or nothing of it."
-        )
-    check_integer("n_repeats", n_repeats, 1)
 
 
 def _fit_others(

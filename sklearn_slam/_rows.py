@@ -21,7 +21,9 @@ def container(X: Any) -> str:
     if sp.issparse(X):
         return "sparse"
     if hasattr(X, "columns") and hasattr(X, "shape"):
-        return "pandas" if hasattr(X, "iloc") else "polars"
+        for kind, own in (("pandas", "iloc"), ("polars", "get_columns")):
+            if hasattr(X, own):
+                return kind
     return "array"
 
 
@@ -52,9 +54,10 @@ def is_numeric(column: Any) -> bool:
     kind = getattr(column.dtype, "kind", None)
     if kind is None:  # polars
         return bool(column.dtype.is_numeric()) or str(column.dtype) == "Boolean"
-    if column.dtype == object:
-        values = [value for value in column.to_list() if not is_missing(value)]
-        return bool(values) and all(isinstance(v, numbers.Number) for v in values)
+    if _holds_objects(column):
+        values = (value for value in column.to_list() if not is_missing(value))
+        one = next(values, None)
+        return all(isinstance(value, numbers.Number) for value in (one, *values))
     return kind in "biuf"
 
 
@@ -63,10 +66,15 @@ def is_temporal(column: Any) -> bool:
     kind = getattr(column.dtype, "kind", None)
     if kind is None:  # polars
         return bool(column.dtype.is_temporal())
-    if column.dtype == object:
+    if _holds_objects(column):
         values = (value for value in column.to_list() if not is_missing(value))
         return isinstance(next(values, None), datetime.date | datetime.time)
     return kind in "Mm" or str(column.dtype).startswith("period")
+
+
+def _holds_objects(column: Any) -> bool:
+    """Tell whether a column of pandas holds objects, Arrow's among them."""
+    return column.dtype.kind == "O" and not hasattr(column.dtype, "categories")
 
 
 def is_memory_mapped(X: Any) -> bool:

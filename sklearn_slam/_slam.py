@@ -149,7 +149,8 @@ class SLaMDistiller(BaseDistiller):
     memory : str, joblib.Memory or None, default=None
         Where the teacher's and the peers' labels, and a teacher fitted here, are kept
         between fits. Needs ``random_state``, without which each fit draws other
-        folds. Of a function behind a :class:`CallableTeacher` only the name is known.
+        folds. Of a function behind a :class:`CallableTeacher` only the name is known; a
+        forest that arrives fitted is another after each loading from a file.
     verbose : int, default=0
         1 shows progress bars over the teacher's folds and labels and over epochs,
         2 prints a line for each epoch. A skorch student that prints its own lines
@@ -420,9 +421,10 @@ class SLaMDistiller(BaseDistiller):
                 "normalize=True mixes them all the same."
             )
             wanted = np.ones_like(margin)
+        wanted_k = accuracy.top_k(margin)
         alpha, k = consistent_mixing(
             wanted,
-            accuracy.top_k(margin),
+            wanted_k,
             n_classes=accuracy.n_classes_,
             alpha_min=alpha_min,
             normalize=self.normalize,
@@ -432,5 +434,10 @@ class SLaMDistiller(BaseDistiller):
                 f"alpha={self.alpha} is raised to {alpha.max():.3g}: alpha_min is "
                 f"{self.alpha_min!r}, and mixing needs alpha above "
                 f"{'1 / k' if self.normalize else '1 / 2'}."
+            )
+        if self.top_k != "auto" and (k > wanted_k).any():
+            warn(
+                f"top_k={self.top_k} is raised to {k.max()} where alpha is low: with "
+                "normalize=True mixing needs alpha above 1 / k."
             )
         return alpha, k

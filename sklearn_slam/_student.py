@@ -40,7 +40,6 @@ from sklearn_slam._training import (
 from sklearn_slam._validation import (
     check_two_classes,
     check_weights,
-    encode,
     split_labels,
     take_sample_weight,
 )
@@ -48,6 +47,9 @@ from sklearn_slam._warn import warn
 
 TRIED_ROWS = 64
 """Rows at most that a network is tried on before it is trained."""
+
+OF_MISSING_LABELS = TypeError, ValueError, AttributeError
+"""What preprocessing that learns from labels raises without them."""
 
 FIT_ROWS = 50_000
 """Rows at most that preprocessing takes its statistics from."""
@@ -101,7 +103,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         check_two_classes(classes)
         weights = check_weights(sample_weight, X.shape[0], "sample_weight")
         lesson = Lesson.of_labels(
-            Rows.of(X), encode(labels, classes), len(classes), weights
+            Rows.of(X), np.searchsorted(classes, labels), len(classes), weights
         )
         self._prepare(lesson.labeled, lesson.pool, lesson.y, classes)
         return self._fit_lesson(lesson, Progress())
@@ -249,6 +251,9 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
     _returns_proba = False
     """Whether the module returns probabilities in the place of logits."""
 
+    _n_outputs: int
+    """Numbers that the module returns for a row, as found when it was tried."""
+
     @property
     def _allows_nan(self) -> bool:
         """Whether missing values may reach the preprocessing."""
@@ -289,6 +294,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
     ) -> None:
         """Take over the classes; fit preprocessor and encoding, on all rows alike."""
         self.classes_ = classes
+        self._n_outputs = len(classes)
         self.temperature_ = 1.0
         rng = check_random_state(self.random_state)
         some = (labeled + pool).sample(FIT_ROWS, rng)
@@ -298,13 +304,13 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             preprocessor = with_random_state(clone(self.preprocessor), seed)
             try:
                 self.preprocessor_ = clone(preprocessor).fit(some)
-            except (TypeError, ValueError):
+            except OF_MISSING_LABELS:
                 # No tag tells all steps that want labels (a selection by tests has
                 # none). One that fits the labeled rows alone failed at the pool.
                 table = labeled.sample(len(labeled), rng)
                 try:
                     clone(preprocessor).fit(table)
-                except (TypeError, ValueError):
+                except OF_MISSING_LABELS:
                     self.preprocessor_ = clone(preprocessor).fit(table, classes[y])
                     self._preprocessed_by_labels = True
                 else:
@@ -374,7 +380,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         self._learn(source, lesson, rng, progress)
         if self._interrupted:
             warn(
-                f"Training was interrupted in epoch {self.n_epochs_} of "
+                f"Training was interrupted in epoch {self.n_epochs_ + 1} of "
                 f"{self.net_.max_epochs}; the student keeps what it has learned so "
                 "far."
             )
@@ -410,11 +416,12 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
                 logits = partial(training.logits_at, net)
                 training.before_epoch = partial(lesson.refresh, logits, lesson.targets)
             self._train(net, training, progress)
+        # An epoch that was interrupted has not recorded all that others have.
+        self.n_epochs_ = len(net.history) - self._interrupted
         self.history_ = [
             {name: value for name, value in epoch.items() if name != "batches"}
-            for epoch in net.history
+            for epoch in net.history[: self.n_epochs_]
         ]
-        self.n_epochs_ = len(self.history_)
         net.module_.eval()
         self._release_net(net)
         self.net_ = net
@@ -447,6 +454,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
                 "each class (or one, for two classes). A module class or factory is "
                 "called as student(n_features_in, n_classes)."
             )
+        self._n_outputs = output.shape[1]
         sums = output.sum(dim=1)
         *_, last = net.module_.modules()
         sums_to_one = torch.allclose(sums, torch.ones_like(sums), atol=1e-4)

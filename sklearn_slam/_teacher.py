@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from joblib import Memory
+from joblib.parallel import get_active_backend
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import mannwhitneyu
 from sklearn import get_config
@@ -33,7 +35,14 @@ from sklearn_slam._encoding import OrdinalColumns
 from sklearn_slam._folds import Folds, check_folds
 from sklearn_slam._progress import Progress
 from sklearn_slam._repeatable import cached
-from sklearn_slam._rows import Rows, container, is_frame, is_numeric, take_rows
+from sklearn_slam._rows import (
+    Rows,
+    container,
+    is_frame,
+    is_numeric,
+    is_temporal,
+    take_rows,
+)
 from sklearn_slam._soft_labels import margins
 from sklearn_slam._validation import align_proba, check_proba, order_columns
 from sklearn_slam._warn import warn
@@ -234,7 +243,10 @@ def default_teacher(X: Any, random_state: int) -> Any:
         model: Any = LogisticRegression(max_iter=1000)
     else:
         names = X.columns if is_frame(X) else ()
-        categorical = [name for name in names if not is_numeric(X[name])]
+        # Dates are refused where numbers are read.
+        categorical = [
+            name for name in names if not (is_numeric(X[name]) or is_temporal(X[name]))
+        ]
         encoder = OrdinalColumns(categorical)
         model = HistGradientBoostingClassifier(
             categorical_features=list(range(len(categorical))) or None,
@@ -253,15 +265,25 @@ def align(
     name: str = "teacher.predict_proba",
 ) -> NDArray[np.float32]:
     """Check probabilities and order their columns as in ``classes``."""
+    columns = np.asarray(columns)
     proba = order_columns(proba, columns, name)
     proba = check_proba(proba, n_rows, len(columns), name)
-    return align_proba(proba, np.asarray(columns), classes)
+    if other := np.setdiff1d(columns, classes)[:5].tolist():
+        raise ValueError(
+            f"The columns of {name} stand for classes {other}, which are no labels: "
+            f"these are {classes[:5].tolist()}. classes_ of a teacher that is fitted "
+            "on labels must hold these."
+        )
+    return align_proba(proba, columns, classes)
 
 
 def _predict(
-    teacher: Any, rows: Rows, classes: NDArray[Any], progress: Progress
+    known_by: Any, teacher: Any, rows: Rows, classes: NDArray[Any], progress: Progress
 ) -> NDArray[np.float32]:
-    """Return a teacher's probabilities of rows, computed in chunks."""
+    """Return a teacher's probabilities of rows, computed in chunks.
+
+    An answer is kept by what the teacher is known by.
+    """
     proba = np.empty((len(rows), len(classes)), dtype=np.float32)
     with progress.part(
         "ask teacher", "chunk", rows.n_chunks(), n_rows=len(rows)
@@ -279,6 +301,7 @@ def predict_soft_labels(
     rows: Rows,
     classes: NDArray[Any],
     *,
+    known_by: Any = None,
     memory: Memory,
     progress: Progress,
 ) -> NDArray[np.float32]:
@@ -290,6 +313,9 @@ def predict_soft_labels(
     rows : Rows
     classes : ndarray of shape (n_classes,)
         Columns of the result; a class the teacher does not know gets 0.
+    known_by : object, default=None
+        All that the teacher was fitted from: a forest that comes out of ``memory`` is
+        not the same bytes again. None means the teacher itself.
     memory : joblib.Memory
     progress : Progress
         Told of each chunk, unless the answer is known.
@@ -298,8 +324,9 @@ def predict_soft_labels(
     -------
     proba : ndarray of float32, shape (n_rows, n_classes)
     """
-    ask = cached(memory, _predict, ignore=["progress"])
-    proba: NDArray[np.float32] = ask(teacher, rows, classes, progress)
+    ask = cached(memory, _predict, ignore=["teacher", "progress"])
+    known_by = teacher if known_by is None else known_by
+    proba: NDArray[np.float32] = ask(known_by, teacher, rows, classes, progress)
     return proba
 
 
@@ -389,25 +416,14 @@ def cross_fit(
         Averaged where a row is in several test parts.
     """
     check_folds(folds, y)
-
-    def fit_predict(train: Any, test: Any) -> NDArray[np.float32]:
-        weights = None if sample_weight is None else sample_weight[train]
-        try:
-            fitted = fit_teacher(teacher, take_rows(X, train), y[train], weights)
-        except Exception as error:
-            if lacking := sorted(set(y.tolist()) - set(y[train].tolist())):
-                error.add_note(
-                    f"A fold's training rows lack class {lacking[:5]}, which some "
-                    "teachers cannot do without: label more of its rows, use another "
-                    "cv, or pass a fitted teacher."
-                )
-            raise
-        check_says_proba(fitted)
-        proba = fitted.predict_proba(take_rows(X, test))
-        return align(proba, len(test), fitted.classes_, classes)
-
-    probas = Parallel(n_jobs=n_jobs, return_as="generator")(
-        delayed(fit_predict)(train, test) for train, test in folds
+    # Not all of joblib's backends can hand results over one by one.
+    backend, _ = get_active_backend()
+    one_by_one = "generator" if backend.supports_return_generator else "list"
+    predict = partial(_predict_fold, teacher, X, y, sample_weight, classes)
+    probas = iter(
+        Parallel(n_jobs=n_jobs, return_as=one_by_one)(
+            delayed(predict)(train, test) for train, test in folds
+        )
     )
     total = np.zeros((X.shape[0], len(classes)), dtype=np.float32)
     times = np.zeros(X.shape[0], dtype=np.float32)
@@ -418,6 +434,32 @@ def cross_fit(
             times[test] += 1
             part.end()
     return np.divide(total, times[:, None], dtype=np.float32)
+
+
+def _predict_fold(
+    teacher: Any,
+    X: Any,
+    y: NDArray[Any],
+    sample_weight: NDArray[Any] | None,
+    classes: NDArray[Any],
+    train: NDArray[np.intp],
+    test: NDArray[np.intp],
+) -> NDArray[np.float32]:
+    """Return what a clone of a teacher, fitted on some rows, says of others."""
+    weights = None if sample_weight is None else sample_weight[train]
+    try:
+        fitted = fit_teacher(teacher, take_rows(X, train), y[train], weights)
+    except Exception as error:
+        if lacking := sorted(set(y.tolist()) - set(y[train].tolist())):
+            error.add_note(
+                f"A fold's training rows lack class {lacking[:5]}, which some "
+                "teachers cannot do without: label more of its rows, use another "
+                "cv, or pass a fitted teacher."
+            )
+        raise
+    check_says_proba(fitted)
+    proba = fitted.predict_proba(take_rows(X, test))
+    return align(proba, len(test), fitted.classes_, classes)
 
 
 def warn_if_memorized(

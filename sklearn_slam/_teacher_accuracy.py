@@ -217,7 +217,7 @@ class TeacherAccuracy(BaseEstimator):
         check_integer("k", k, 1)
         if k > self.n_classes_:
             raise ValueError(f"k={k} exceeds the number of classes, {self.n_classes_}.")
-        return self._accuracy_among(k).predict(np.asarray(margin, dtype=np.float64))
+        return self._accuracy_among(k).predict(_as_margins(margin))
 
     def alpha(self, margin: ArrayLike) -> NDArray[np.float64]:
         """Return the estimated probability that the teacher's top class is right.
@@ -238,7 +238,7 @@ class TeacherAccuracy(BaseEstimator):
             If a callable ``alpha`` returns another shape or values outside (0, 1].
         """
         check_is_fitted(self)
-        margin = np.asarray(margin, dtype=np.float64)
+        margin = _as_margins(margin)
         if self._alpha == "isotonic":
             return self.top_k_accuracy(margin, 1)
         if not callable(self._alpha):
@@ -278,7 +278,7 @@ class TeacherAccuracy(BaseEstimator):
             From 2 to the number of classes.
         """
         check_is_fitted(self)
-        margin = np.asarray(margin, dtype=np.float64)
+        margin = _as_margins(margin)
         if self._top_k != "auto":
             return np.full(margin.shape, int(self._top_k))
         k = np.full(margin.shape, self.n_classes_)
@@ -293,6 +293,16 @@ class TeacherAccuracy(BaseEstimator):
             if not len(open_rows):
                 break
         return k
+
+
+def _as_margins(margin: ArrayLike) -> NDArray[np.float64]:
+    """Return margins as an array of one dimension, or raise."""
+    margin = np.asarray(margin, dtype=np.float64)
+    if margin.ndim != 1:
+        raise ValueError(
+            f"margin has shape {margin.shape}, expected (n_rows,): a margin a row."
+        )
+    return margin
 
 
 def check_sources(

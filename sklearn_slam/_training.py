@@ -131,6 +131,7 @@ class RowLoss(nn.Module):
             loss.weighted_gradient if isinstance(loss, Differentiated) else None
         )
         self.to_logits = to_logits
+        self.asked = False
         self.targets: Mapping[str, Tensor] = {}
         self.shares = torch.empty(0)
 
@@ -157,6 +158,7 @@ class RowLoss(nn.Module):
 
     def _batch(self, output: Any) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Return log-probabilities, targets and shares on one device."""
+        self.asked = True
         log_f = torch.log_softmax(self.to_logits(output), dim=1)
         device = log_f.device
         targets = {name: rows.to(device) for name, rows in self.targets.items()}
@@ -333,11 +335,17 @@ def _draw(rows: Tensor, size: int, generator: torch.Generator) -> Tensor:
     return rows[torch.cat(orders)[:size]]
 
 
-class StopOnNonFiniteLoss(Callback):
-    """End training with an error at the first epoch whose loss is not finite."""
+class CheckLoss(Callback):
+    """End training with an error at an epoch whose loss is not ours, or not finite."""
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
-        """Raise ``FloatingPointError`` where the epoch's training loss is NaN."""
+        """Raise ``TypeError``, or ``FloatingPointError`` where the loss is NaN."""
+        if not net.criterion_.asked:
+            raise TypeError(
+                f"The skorch student's net, {type(net).__name__}, computes a loss of "
+                "its own and does not ask its criterion, whose place the distillation "
+                "loss takes. Let its get_loss call super().get_loss."
+            )
         loss = net.history[-1].get("train_loss", 0.0)
         if not math.isfinite(loss):
             raise FloatingPointError(
@@ -354,20 +362,8 @@ class StudentNet(NeuralNet):
     loss is read once per epoch, and the learning rate follows half a cosine from
     ``lr`` to 0, after a short linear rise, without a callback.
 
-    Parameters
-    ----------
-    module : nn.Module
-        Returns what the criterion takes.
-    criterion : nn.Module, default=nn.Identity
-        Set to a :class:`RowLoss` before training.
-    **kwargs
-        As in :class:`skorch.NeuralNet`.
+    Its criterion is a :class:`RowLoss` in training, and serves nobody after.
     """
-
-    def __init__(
-        self, module: Any, criterion: Any = nn.Identity, **kwargs: Any
-    ) -> None:
-        super().__init__(module, criterion, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what prediction needs, on the CPU.
@@ -380,7 +376,8 @@ class StudentNet(NeuralNet):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Build a trained net anew, on the CPU (with a warning) if CUDA is missing."""
         device = str(get_map_location(state["device"]))
-        StudentNet.__init__(self, state["module"], device=device, verbose=0)
+        module = state["module"]
+        NeuralNet.__init__(self, module, nn.Identity, device=device, verbose=0)
         self.initialize()
         self.trim_for_prediction()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -67,8 +67,19 @@ def ensemble_spread(
     for table, place in rows.chunks():
         for step in steps:
             table = step.transform(table)
-        spread[place, known] = np.std([member(table) for member in members], axis=0)
+        spread[place, known] = _spread(member(table) for member in members)
     return spread
+
+
+def _spread(answers: Iterator[NDArray[Any]]) -> NDArray[np.float64]:
+    """Return the standard deviation over answers, of which one is held at a time."""
+    mean = next(answers).astype(np.float64)
+    squares = np.zeros_like(mean)
+    for n_before, answer in enumerate(answers, 1):
+        off = answer - mean
+        mean += off / (n_before + 1)
+        squares += off * (answer - mean)
+    return np.sqrt(squares / (n_before + 1))
 
 
 def _members(model: Any, n_passes: int) -> list[Callable[[Any], NDArray[Any]]]:

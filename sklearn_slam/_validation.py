@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
@@ -103,6 +104,8 @@ def _read_labels(y: Any) -> NDArray[Any]:
         mixed = len({isinstance(label, str) for label in y}) > 1
         keeps = mixed or any(map(is_missing, y))
         y = np.asarray(y, dtype=object if keeps else None)
+    if sp.issparse(y):
+        raise ValueError("y is a sparse matrix; pass y.toarray().ravel().")
     y = np.asarray(y)
     if y.ndim == 2 and y.shape[1] > 1:
         raise ValueError(
@@ -315,11 +318,6 @@ def relative_weights(
     if weights is None:
         return np.ones(n_rows)
     return weights / weights[weights > 0].mean()
-
-
-def encode(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:
-    """Return each label's position in the sorted ``classes``."""
-    return np.searchsorted(classes, labels)
 
 
 def take_sample_weight(params: dict[str, Any], fit: Callable[..., Any]) -> Any:

@@ -107,7 +107,7 @@ def encode_for(
             f"y_true has shape {y.shape}, proba {proba.shape}; expected (n_rows,) and "
             "(n_rows, n_classes), with at least one row."
         )
-    if not ((proba >= 0) & (proba <= 1)).all():
+    if not (proba >= 0).all():
         raise ValueError("proba must hold probabilities, numbers in [0, 1].")
     sums = proba.sum(axis=1, dtype=np.float64)
     worst = int(np.abs(sums - 1).argmax())

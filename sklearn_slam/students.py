@@ -7,6 +7,7 @@ import inspect
 import math
 import numbers
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -20,14 +21,14 @@ from torch import Tensor, nn
 from sklearn_slam._encoding import TableEncoder
 from sklearn_slam._lesson import Split
 from sklearn_slam._module_student import AUTO_BATCH_SIZES, AUTO_LR_OF_MLP, ModuleStudent
-from sklearn_slam._modules import TabularMLP, two_logits
+from sklearn_slam._modules import TabularMLP, as_columns, two_logits
 from sklearn_slam._rows import Rows
 from sklearn_slam._student import BaseStudent
 from sklearn_slam._training import (
     INSTALLED,
     BatchSource,
+    CheckLoss,
     RowLoss,
-    StopOnNonFiniteLoss,
     TrainingSet,
     install,
 )
@@ -324,6 +325,9 @@ class TorchStudent(ModuleStudent):
                 "The student's factory must return a torch nn.Module, got "
                 f"{type(module).__name__}."
             )
+        if any(map(nn.parameter.is_lazy, module.parameters())):
+            with torch.no_grad():
+                module(source.batch(torch.zeros(2, dtype=torch.int64)))
         return module
 
 
@@ -446,14 +450,16 @@ class SkorchStudent(BaseStudent):
         if net.predict_nonlinearity == "auto":
             # skorch infers it from the criterion, whose place another takes.
             net.set_params(
-                predict_nonlinearity=None if self._returns_proba else softmax
+                predict_nonlinearity=None
+                if self._returns_proba
+                else partial(softmax, n_columns=self._n_outputs)
             )
         if getattr(net, "classes", "none of its own") is None:
             # What scoring callbacks ask for; the net cannot infer it from batches.
             net.set_params(classes=list(range(len(self.classes_))))
         callbacks = net.callbacks
         if callbacks != "disable":
-            callbacks = [*(callbacks or []), StopOnNonFiniteLoss()]
+            callbacks = [*(callbacks or []), CheckLoss()]
         install(net, criterion, held_out, callbacks)
 
     def _release_net(self, net: NeuralNet) -> None:
@@ -471,14 +477,15 @@ class SkorchStudent(BaseStudent):
         net.initialize_criterion()
 
     def _to_logits(self, output: Any) -> Tensor:
+        output = as_columns(output, self._n_outputs)
         if self._returns_proba:
             return torch.log(output + torch.finfo(output.dtype).tiny)
         return two_logits(output)
 
 
-def softmax(logits: Tensor) -> Tensor:
+def softmax(output: Tensor, n_columns: int) -> Tensor:
     """Return probabilities, for callbacks that score a net in training."""
-    return torch.softmax(two_logits(logits), dim=1)
+    return torch.softmax(two_logits(as_columns(output, n_columns)), dim=1)
 
 
 def _is_default_split(net: NeuralNet) -> bool:

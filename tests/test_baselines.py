@@ -300,6 +300,13 @@ def test_ups_takes_uncertainty_from_members(table):
         assert spread.min() >= 0
         # The standard deviation of numbers in [0, 1].
         assert 0 < spread.max() <= 0.5
+    forest = members[0].fit(X, y)
+    said = [tree.predict_proba(pool) for tree in forest.estimators_]
+    assert_allclose(
+        ensemble_spread(forest, Rows.of(pool), THREE, 2),
+        np.std(said, axis=0),
+        atol=1e-6,
+    )
     assert ensemble_spread(GaussianNB().fit(X, y), Rows.of(pool), THREE, 2) is None
     with pytest.warns(UserWarning, match="shows no uncertainty") as caught:
         fitted(UPSDistiller, table)
@@ -311,10 +318,11 @@ def test_ups_takes_uncertainty_from_dropout(table):
     student = MLPStudent((8,), dropout=0.5, max_epochs=2, random_state=0).fit(X, y)
     before = student.predict_proba(pool)
     state = torch.random.get_rng_state()
-    model = fitted(UPSDistiller, (X, y, pool), student, max_uncertainty=0.4)
+    selected = {"min_confidence": 0.4, "max_uncertainty": 0.4}
+    model = fitted(UPSDistiller, (X, y, pool), student, **selected)
     assert torch.equal(state, torch.random.get_rng_state())
     assert_allclose(student.predict_proba(pool), before)
-    again = fitted(UPSDistiller, (X, y, pool), student, max_uncertainty=0.4)
+    again = fitted(UPSDistiller, (X, y, pool), student, **selected)
     assert_allclose(model.predict_proba(X), again.predict_proba(X))
     torch.manual_seed(0)
     assert ensemble_spread(student, Rows.of(pool), THREE, 4).max() > 0
@@ -369,6 +377,7 @@ def test_without_correction_labels_do_not_matter(table):
 
 
 @pytest.mark.filterwarnings("ignore:The teacher shows no uncertainty")
+@pytest.mark.filterwarnings("ignore:No row of the pool is selected")
 def test_rows_that_ups_does_not_select_teach_nothing(table):
     X, y, pool = table
     rng = np.random.RandomState(0)
@@ -393,6 +402,21 @@ def test_rows_that_ups_does_not_select_teach_nothing(table):
         ]
         one, two = (student.predict_proba(pool) for student in students)
         assert np.allclose(one, two) == same
+
+
+@pytest.mark.filterwarnings("ignore:The teacher shows no uncertainty")
+def test_ups_says_where_it_selects_nothing(table):
+    with pytest.warns(UserWarning, match="a spread below max_uncertainty=0.0"):
+        fitted(UPSDistiller, table, max_uncertainty=0.0, max_negative=0.0)
+
+
+def test_weights_count_in_training_only(batch):
+    log_f, labels = batch[0].detach(), batch[1]
+    weighted, plain = Weighted(cross_entropy), cross_entropy(log_f, labels)
+    weight = torch.linspace(0, 1, len(labels))
+    assert_allclose(weighted(log_f, labels=labels, weight=weight), weight * plain)
+    # Held-out rows would look better and better as the method lets weights fall.
+    assert_allclose(weighted.eval()(log_f, labels=labels, weight=weight), plain)
 
 
 def test_members_of_an_ensemble_take_frames(table):

@@ -1,4 +1,4 @@
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from decimal import Decimal
 
 import numpy as np
@@ -442,6 +442,21 @@ def test_text_that_becomes_numbers_is_named(frame):
     assert encoder.transform(frame({"zip": ["3"]}))[0, 0] == 0
     for zips, codes in ((["1", None, "2"], [1, 0, 2]), ([float("nan")], [0])):
         assert_array_equal(encoder.transform(frame({"zip": zips}))[:, 0], codes)
+
+
+def test_arrow_decimals_are_numbers_and_its_times_are_none():
+    pa = pytest.importorskip("pyarrow")
+    plain = pd.DataFrame({"a": [0.5, 1.5, None, 2.5]})
+    prices = pd.array(["0.5", "1.5", None, "2.5"], pd.ArrowDtype(pa.string()))
+    prices = prices.astype(pd.ArrowDtype(pa.decimal128(10, 2)))
+    frame = pd.DataFrame({"a": prices})
+    assert_array_equal(
+        TableEncoder().fit(frame).transform(frame),
+        TableEncoder().fit(plain).transform(plain),
+    )
+    noon = pd.Series([time(12)] * 4, dtype=pd.ArrowDtype(pa.time64("us")))
+    with pytest.raises(TypeError, match="'when' holds dates or times"):
+        TableEncoder().fit(pd.DataFrame({"when": noon}))
 
 
 def test_numbers_as_categories_that_become_text_are_named():

@@ -201,9 +201,15 @@ def test_sparse_rows_go_in_dense(table):
     assert_equal_predictions(student, sp.csr_matrix(X), {"X": X})
 
 
+class Squeezed(nn.Linear):
+    def forward(self, X):
+        return super().forward(X).squeeze()
+
+
 STUDENTS = {
     "module": lambda: TorchStudent(nn.Linear, max_epochs=2),
     "one logit": lambda: TorchStudent(lambda n, k: nn.Linear(n, 1), max_epochs=2),
+    "squeezed": lambda: TorchStudent(lambda n, k: Squeezed(n, 1), max_epochs=2),
     "skorch": lambda: SkorchStudent(skorch_net(nn.Linear(8, 2))),
     "skorch, probabilities": lambda: SkorchStudent(
         skorch_net(Softmax(8, 2), nn.NLLLoss)

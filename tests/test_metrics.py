@@ -159,3 +159,9 @@ def test_columns_of_a_frame_are_found_by_name():
     expected = expected_calibration_error(y, proba)
     assert expected_calibration_error(y, frame) == expected
     assert expected_calibration_error(y, frame, labels=[0, 1]) == expected
+
+
+def test_probabilities_may_be_rounded():
+    proba = np.array([[1 + 2e-16, 0.0], [0.0, 1 + 4e-16]])
+    assert (proba > 1).any()
+    assert expected_calibration_error([0, 1], proba) == pytest.approx(0, abs=1e-15)

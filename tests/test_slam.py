@@ -463,6 +463,25 @@ def test_memory_keeps_what_the_teacher_said(table, tmp_path):
     assert_array_equal(first.predict_proba(X), second.predict_proba(X))
 
 
+class CountingForest(RandomForestClassifier):
+    asked = 0
+
+    def predict_proba(self, X):
+        CountingForest.asked += len(X)
+        return super().predict_proba(X)
+
+
+def test_memory_knows_a_teacher_by_what_it_was_fitted_from(table, tmp_path):
+    X, y, pool = table
+    CountingForest.asked = 0
+    for _ in range(3):
+        slam = quick(CountingForest(5), memory=str(tmp_path))
+        slam.fit(X, y, X_unlabeled=pool)
+    assert CountingForest.asked == len(X) + len(pool)
+    slam.fit(X, y, X_unlabeled=pool[:-1])
+    assert CountingForest.asked == len(X) + 2 * len(pool) - 1
+
+
 # Teachers.
 
 
@@ -653,6 +672,13 @@ def test_few_rows_of_a_class_are_said(table):
 def test_student_parameters_without_student_name_it():
     with pytest.raises(ValueError, match="MLPStudent"):
         SLaMDistiller().set_params(student__dropout=0.1)
+
+
+def test_a_top_k_that_is_too_small_warns(table):
+    X, y, pool = table
+    slam = quick(GaussianNB(), alpha=0.4, top_k=2, normalize=True)
+    with pytest.warns(UserWarning, match="top_k=2 is raised to 3"):
+        slam.fit(X, y, X_unlabeled=pool)
 
 
 def test_alpha_below_the_bound_warns(table, teacher):

@@ -1,12 +1,13 @@
 """Students: their forms, their training, their prediction."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.datasets import load_iris
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
@@ -206,6 +207,8 @@ def test_an_interrupted_student_is_usable(table):
     with pytest.warns(UserWarning, match="interrupted in epoch 1"):
         slam = distill(table, Interrupt)
     assert slam.predict(table[0]).shape == (90,)
+    assert slam.history_ == []
+    assert slam.n_epochs_ == 0
 
 
 class NaNInTraining(nn.Linear):
@@ -437,20 +440,88 @@ def test_a_criterion_may_be_an_instance(table):
     assert distill(table, skorch_net(criterion=nn.CrossEntropyLoss())).n_epochs_ == 4
 
 
-class Squeezed(nn.Module):
-    def __init__(self, n_features: int, n_classes: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(n_features, 1)
+class Squeezed(nn.Linear):
+    def forward(self, X):
+        return super().forward(X).squeeze()
+
+
+def one_logit(n_features, n_classes):
+    return Squeezed(n_features, 1)
+
+
+@pytest.mark.parametrize(("module", "n_classes"), [(one_logit, 2), (Squeezed, 3)])
+def test_a_squeezed_output_serves_one_row(table, module, n_classes):
+    X, y, _ = table
+    y = np.minimum(y, n_classes - 1)
+    student = TorchStudent(module, max_epochs=2, random_state=0).fit(X, y)
+    proba = student.predict_proba(X)
+    assert proba.shape == (len(X), n_classes)
+    assert_allclose(student.predict_proba(X[:1]), proba[:1], atol=1e-6)
+
+
+class OtherPrecision(nn.Linear):
+    def __init__(self, n_features: int, n_classes: int, dtype: torch.dtype) -> None:
+        super().__init__(n_features, n_classes, dtype=dtype)
 
     def forward(self, X):
-        return self.linear(X).squeeze()
+        return super().forward(X.to(self.weight.dtype))
 
 
-def test_a_squeezed_column_serves_one_row(table):
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("vid_weight", [0.0, 0.1])
+def test_a_module_may_compute_in_another_precision(table, dtype, vid_weight):
+    other = partial(OtherPrecision, dtype=dtype)
+    slams = [
+        distill(table, module, vid_weight=vid_weight, max_epochs=40, lr=0.05)
+        for module in (nn.Linear, other)
+    ]
+    single, proba = (slam.predict_proba(table[0]) for slam in slams)
+    assert proba.dtype == np.float32
+    # The initial weights differ with the precision; what is learned hardly does.
+    assert (single.argmax(axis=1) == proba.argmax(axis=1)).mean() > 0.9
+
+
+def test_lazy_modules_learn_their_sizes(table):
+    slam = distill(table, lambda n, k: nn.LazyLinear(k), max_epochs=1)
+    assert slam.student_.module_.weight.shape == (3, 8)
+
+
+def test_dropout_may_be_a_number_of_numpy(table):
+    slam = distill(table, MLPStudent((8,), dropout=np.float64(0.5)), max_epochs=1)
+    assert any(isinstance(layer, nn.Dropout) for layer in slam.student_.module_.head)
+
+
+class LossOfItsOwn(NeuralNetClassifier):
+    def get_loss(self, y_pred, y_true, *args, **kwargs):
+        return nn.functional.cross_entropy(y_pred, y_true)
+
+
+def test_a_net_that_ignores_the_distillation_loss_is_refused(table):
+    net = LossOfItsOwn(
+        nn.Linear,
+        module__in_features=8,
+        module__out_features=3,
+        criterion=nn.CrossEntropyLoss,
+        train_split=None,
+        verbose=0,
+    )
+    with pytest.raises(TypeError, match="LossOfItsOwn, computes a loss of its own"):
+        distill(table, net)
+
+
+class CenterByLabels(TransformerMixin, BaseEstimator):
+    def fit(self, X, y=None):
+        self.center_ = X[y == y.max()].mean(axis=0)
+        return self
+
+    def transform(self, X):
+        return X - self.center_
+
+
+def test_preprocessing_that_uses_labels_gets_them(table):
+    slam = distill(table, make_pipeline(CenterByLabels(), nn.Linear), max_epochs=1)
     X, y, _ = table
-    student = TorchStudent(Squeezed, max_epochs=2, random_state=0).fit(X, y > 0)
-    proba = student.predict_proba(X)
-    assert_allclose(student.predict_proba(X[:1]), proba[:1], atol=1e-6)
+    assert_allclose(slam.student_.preprocessor_[0].center_, X[y == 2].mean(axis=0))
 
 
 def test_a_sigmoid_is_no_logit(table):

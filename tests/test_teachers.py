@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import torch
 from catboost import CatBoostClassifier
+from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_matrix
 from sklearn import config_context
@@ -24,6 +25,7 @@ from sklearn.ensemble import (
     StackingClassifier,
     VotingClassifier,
 )
+from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -51,6 +53,44 @@ from sklearn_slam._teacher import default_teacher, fit_teacher, warn_if_memorize
 def quick(teacher, **params):
     params = {"max_epochs": 2, "peers": False, "random_state": 0, **params}
     return SLaMDistiller(teacher, nn.Linear, **params)
+
+
+class Renamed(GaussianNB):
+    def fit(self, X, y, sample_weight=None):
+        return super().fit(X, y + 10, sample_weight)
+
+
+def test_classes_that_are_no_labels_are_named(table):
+    X, y, pool = table
+    with pytest.raises(
+        ValueError, match=r"classes \[10, 11, 12\], which are no labels"
+    ):
+        quick(Renamed()).fit(X, y, X_unlabeled=pool)
+
+
+def test_a_pipeline_that_is_fitted_at_its_end_only_is_named(table):
+    X, y, pool = table
+    model = FrozenEstimator(GaussianNB().fit(X, y))
+    with pytest.raises(NotFittedError) as caught:
+        quick(make_pipeline(MaxAbsScaler(), model)).fit(X, y, X_unlabeled=pool)
+    assert any("counts as fitted" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize("backend", ["multiprocessing", "threading", "loky"])
+def test_every_backend_of_joblib_serves(table, backend):
+    X, y, pool = table
+    alone = quick(GaussianNB()).fit(X, y, X_unlabeled=pool)
+    with parallel_config(backend, n_jobs=2):
+        slam = quick(GaussianNB()).fit(X, y, X_unlabeled=pool)
+    assert_array_equal(slam.predict_proba(X), alone.predict_proba(X))
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_the_default_teacher_refuses_dates(frame):
+    when = pd.date_range("2020-01-01", periods=60).to_pydatetime().tolist()
+    X = frame({"when": when, "a": np.arange(60.0)})
+    with pytest.raises(TypeError, match="Column 'when' holds dates or times"):
+        default_teacher(X, 0).fit(X, np.arange(60) % 2)
 
 
 class Float32Net(NeuralNetClassifier):

@@ -11,7 +11,6 @@ from sklearn_slam._validation import (
     align_proba,
     check_proba,
     check_weights,
-    encode,
     order_columns,
     relative_weights,
     split_labels,
@@ -269,13 +268,6 @@ def test_weights_become_floats():
 def test_bad_weights(weights, message):
     with pytest.raises(ValueError, match=f"^w .*{message}"):
         check_weights(weights, 3, "w")
-
-
-@pytest.mark.parametrize("labels", [[5, 3, 5], ["b", "a", "b"], [True, False, True]])
-def test_codes_point_at_labels(labels):
-    labels = np.array(labels)
-    classes = np.unique(labels)
-    assert_array_equal(classes[encode(labels, classes)], labels)
 
 
 def test_only_sample_weight_is_taken():
