@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
@@ -28,7 +27,7 @@ from sklearn_slam._lesson import Lesson
 from sklearn_slam._progress import Progress
 from sklearn_slam._rows import CHUNK_ROWS
 from sklearn_slam._soft_labels import combined, combining_exponents
-from sklearn_slam._training import DenseRows, SparseRows
+from sklearn_slam._training import RowsInMemory, in_memory
 from sklearn_slam._validation import align_proba, relative_weights
 from sklearn_slam.students import MLPStudent
 
@@ -57,10 +56,7 @@ source to trust, and with some hundreds it no longer matters."""
 POOL_NUMBERS = 1_000_000
 """Probabilities of the pool handled at once."""
 
-Block = DenseRows | SparseRows
-"""Encoded rows in memory."""
-
-Predicts = Callable[[Block], NDArray[np.float32]]
+Predicts = Callable[[RowsInMemory], NDArray[np.float32]]
 """From encoded rows to probabilities of all classes."""
 
 Learns = Callable[[NDArray[np.float64]], Predicts]
@@ -75,7 +71,7 @@ class Peer:
     known: NDArray[np.bool_]
 
     def says(
-        self, block: Block, of_teacher: NDArray[np.float32]
+        self, block: RowsInMemory, of_teacher: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Return probabilities of rows, the teacher's for classes not seen."""
         proba = self.predict(block)
@@ -148,7 +144,7 @@ def label_with_peers(
     network._fit_preprocessing(lesson.labeled, rows.pool, codes, classes)
     if network._preprocessed_by_labels:
         return None
-    labeled = _encode(network, rows.X_labeled)
+    labeled = in_memory(network._read(rows.X_labeled))
     rng = check_random_state(random_state)
     kinds = _make_kinds(network, labeled, lesson, n_jobs, rng)
     weights = relative_weights(rows.weights, len(codes))
@@ -167,7 +163,7 @@ def label_with_peers(
     with progress.part("ask peers", "chunk", rows.pool.n_chunks(size)) as part:
         for table, place in rows.pool.chunks(size):
             part.begin()
-            block, of_teacher = _encode(network, table), pool_proba[place]
+            block, of_teacher = in_memory(network._read(table)), pool_proba[place]
             said = [peer.says(block, of_teacher) for peer in peers]
             pool[place] = combined([of_teacher, *said], exponents)
             part.end()
@@ -176,24 +172,9 @@ def label_with_peers(
     return combined(sources, exponents), pool, label_weights
 
 
-def _encode(network: MLPStudent, table: Any) -> Block:
-    """Return rows as a student whose preprocessing is fitted sees them."""
-    encoded = network._read(table)
-    if sp.issparse(encoded):
-        return SparseRows(encoded)
-    return DenseRows(torch.from_numpy(encoded))
-
-
-def _take(block: Block, at: NDArray[np.intp]) -> Block:
-    """Return some rows of a block."""
-    if isinstance(block, SparseRows):
-        return SparseRows(block.X[at])
-    return DenseRows(block.batch(torch.from_numpy(at)))
-
-
 def _make_kinds(
     network: MLPStudent,
-    labeled: Block,
+    labeled: RowsInMemory,
     lesson: Lesson,
     n_jobs: int | None,
     rng: np.random.RandomState,
@@ -245,7 +226,7 @@ def _fit(
 
 def _cross_fit(
     kinds: list[Learns],
-    block: Block,
+    block: RowsInMemory,
     folds: Folds,
     codes: NDArray[np.intp],
     weights: NDArray[np.float64],
@@ -260,7 +241,7 @@ def _cross_fit(
         for train, test in folds:
             part.begin()
             of_fold = weights * np.bincount(train, minlength=n_labeled)
-            rows = _take(block, test)
+            rows = block.take(test)
             for said, peer in zip(
                 labeled, _fit(kinds, codes, of_fold, n_classes), strict=True
             ):
@@ -275,7 +256,7 @@ def _train_network(
     network: MLPStudent,
     weights: NDArray[np.float64],
     *,
-    source: Block,
+    source: RowsInMemory,
     lesson: Lesson,
     rng: np.random.RandomState,
 ) -> Predicts:
@@ -285,7 +266,7 @@ def _train_network(
     if learner._interrupted:
         raise KeyboardInterrupt
 
-    def predict(block: Block) -> NDArray[np.float32]:
+    def predict(block: RowsInMemory) -> NDArray[np.float32]:
         of_block = replace(training, source=block)
         logits = of_block.logits_at(learner.net_, torch.arange(len(block)))
         return torch.softmax(logits, dim=1).numpy()
@@ -298,16 +279,15 @@ def _fit_classifier(
     columns: Any,
     weights: NDArray[np.float64],
     *,
-    labeled: Block,
+    labeled: RowsInMemory,
     codes: NDArray[np.intp],
     classes: NDArray[np.intp],
     rng: np.random.RandomState,
 ) -> Predicts:
     """Fit a clone of a classifier to encoded rows, as ``columns`` transforms them."""
 
-    def table(block: Block) -> Any:
-        rows = block.X if isinstance(block, SparseRows) else block.X.numpy()
-        return rows if columns is None else columns.transform(rows)
+    def table(block: RowsInMemory) -> Any:
+        return block.table if columns is None else columns.transform(block.table)
 
     seed = int(rng.randint(np.iinfo(np.int32).max))
     model = clone(classifier).set_params(random_state=seed)
@@ -317,9 +297,9 @@ def _fit_classifier(
         # of many classes are classes all the same.
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", "The number of unique classes")
-        model.fit(table(_take(labeled, at)), codes[at], sample_weight=weights[at])
+        model.fit(table(labeled.take(at)), codes[at], sample_weight=weights[at])
 
-    def predict(block: Block) -> NDArray[np.float32]:
+    def predict(block: RowsInMemory) -> NDArray[np.float32]:
         return align_proba(model.predict_proba(table(block)), model.classes_, classes)
 
     return predict

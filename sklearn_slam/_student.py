@@ -31,9 +31,9 @@ from sklearn_slam._training import (
     DenseRows,
     LazyRows,
     RowLoss,
-    SparseRows,
     TrainingSet,
     dense,
+    in_memory,
     seeded,
     sensible_threads,
 )
@@ -334,7 +334,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         first, first_place = next(chunks)
         if sp.issparse(first):
             others = [chunk for chunk, _ in chunks]
-            return SparseRows(sp.vstack([first, *others], format="csr"))
+            return in_memory(sp.vstack([first, *others], format="csr"))
         encoded = torch.empty(len(rows), first.shape[1])
         for chunk, place in itertools.chain([(first, first_place)], chunks):
             encoded[place] = torch.from_numpy(chunk)
@@ -364,7 +364,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
                 f"Encoded rows have shape {encoded.shape}; the student takes tables, "
                 "with at least one column."
             )
-        source = DenseRows(torch.from_numpy(encoded))
+        source = in_memory(encoded)
         none = torch.empty(0, dtype=torch.int64)
         split = Split(torch.arange(len(source)), none, none, none, None)
         with seeded(0):

@@ -71,6 +71,15 @@ class DenseRows:
         """Return the given rows."""
         return self.X.index_select(0, rows)
 
+    def take(self, rows: NDArray[np.intp]) -> DenseRows:
+        """Return the given rows alone."""
+        return DenseRows(self.batch(torch.from_numpy(rows)))
+
+    @property
+    def table(self) -> NDArray[np.float32]:
+        """The rows as scikit-learn reads them."""
+        return self.X.numpy()
+
 
 @dataclass(frozen=True)
 class SparseRows:
@@ -85,6 +94,25 @@ class SparseRows:
     def batch(self, rows: Tensor) -> Tensor:
         """Return the given rows, dense."""
         return torch.from_numpy(dense(self.X[rows.numpy()]))
+
+    def take(self, rows: NDArray[np.intp]) -> SparseRows:
+        """Return the given rows alone."""
+        return SparseRows(self.X[rows])
+
+    @property
+    def table(self) -> sp.csr_matrix:
+        """The rows as scikit-learn reads them."""
+        return self.X
+
+
+RowsInMemory = DenseRows | SparseRows
+
+
+def in_memory(encoded: Any) -> RowsInMemory:
+    """Return encoded rows as a source of batches."""
+    if sp.issparse(encoded):
+        return SparseRows(encoded)
+    return DenseRows(torch.from_numpy(encoded))
 
 
 @dataclass(frozen=True)
