@@ -159,7 +159,8 @@ def fit_distiller(kind, method, student, teacher, rows, outputs, seed, memory):
 def ask_teacher(name, X, y, X_pool, seed):
     """Return a fitted teacher, and its outputs for ``fit``."""
     teacher = make_teacher(name, X, seed).fit(X, y)
-    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    n_folds = min(5, np.unique(y, return_counts=True)[1].max())
+    folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
     outputs = {
         "teacher_proba": cross_val_predict(
             clone(teacher), X, y, cv=folds, method="predict_proba"

@@ -581,6 +581,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 temper(knowledge.pool_proba, knowledge.accuracy.temperature_),
                 knowledge.pool_weights,
                 rng,
+                least=min(1.0, knowledge.accuracy.temperature_),
             )
 
     def _make_lesson(self, rows: FitRows, knowledge: Knowledge) -> Lesson:

@@ -508,12 +508,16 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         proba: NDArray[np.float32],
         weights: NDArray[np.float64] | None,
         rng: np.random.RandomState,
+        *,
+        least: float,
     ) -> None:
         """Set the temperature at which the student agrees best with a teacher.
 
         The student learns the clean label and is over-confident by intention. On
         pool rows the calibrated teacher, whose probabilities ``proba`` are, says
-        how sure one can be, and costs no label.
+        how sure one can be, and costs no label. It is bounded by ``least``: a teacher
+        that is too sure itself, as one that says 0 and 1 only, is no reason to
+        sharpen the student.
         """
         at = np.arange(len(pool)) if weights is None else np.flatnonzero(weights)
         if len(at) > TEMPERATURE_ROWS:
@@ -530,5 +534,6 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             losses = logsumexp(inverse * logits, axis=1) - inverse * of_teacher
             return float(np.average(losses, weights=weights))
 
-        found = minimize_scalar(cross_entropy, bounds=np.log(TEMPERATURE_BOUNDS))
+        bounds = np.log([least, TEMPERATURE_BOUNDS[1]])
+        found = minimize_scalar(cross_entropy, bounds=bounds)
         self.temperature_ = float(np.exp(found.x))

@@ -205,6 +205,23 @@ def test_calibration_keeps_classes(table, teacher):
     assert calibrated.student_.temperature_ != 1
 
 
+def test_a_teacher_that_is_too_sure_sharpens_no_student(table):
+    X, y, pool = table
+    rng = np.random.RandomState(0)
+    hard = np.eye(3, dtype=np.float32)[rng.permutation(y)]
+    slam = quick(None, alpha=1.0, teacher_temperature=0, max_epochs=60, lr=0.05)
+    slam.fit(
+        X,
+        y,
+        X_unlabeled=pool,
+        teacher_proba=hard,
+        teacher_proba_unlabeled=np.eye(3)[(pool[:, 0] > 0).astype(int)],
+    )
+    # Wrong two times in three, it is over-confident; the student agrees with it.
+    assert slam.teacher_accuracy_.temperature_ > 1
+    assert slam.student_.temperature_ == pytest.approx(1, abs=0.01)
+
+
 def test_zero_weights_leave_rows_out(table):
     X, y, pool = table
     weights = np.r_[np.ones(70), np.zeros(20)]
