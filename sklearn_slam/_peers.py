@@ -49,10 +49,6 @@ trees there is no forest."""
 MAX_COEFFICIENTS = 2_000_000
 """Of a linear model, of which the optimizer holds some 25 copies."""
 
-PRIOR = 50.0
-"""Of equal exponents, as of :func:`combining_exponents`. Fifty rows hardly tell which
-source to trust, and with some hundreds it no longer matters."""
-
 POOL_NUMBERS = 1_000_000
 """Probabilities of the pool handled at once."""
 
@@ -153,7 +149,7 @@ def label_with_peers(
         learners, labeled, folds, codes, weights, labeled_proba, progress
     )
     sources = [labeled_proba, *of_labeled]
-    exponents = combining_exponents(sources, codes, rows.weights, prior=PRIOR)
+    exponents = combining_exponents(sources, codes, rows.weights)
     with progress.part("fit peers", "fit", 1) as part:
         part.begin()
         peers = _fit(learners, codes, weights, len(classes))

@@ -106,7 +106,7 @@ class SLaMDistiller(BaseDistiller):
         regression), fitted on the labeled rows, label the pool beside the teacher. The
         labels are then combined: the normalized product of powers of all
         probabilities, with the exponents that minimize the log-loss of the labeled
-        rows, predicted out of fold; where rows are few, all count more alike.
+        rows, predicted out of fold.
         "auto" asks them where ``alpha`` is "isotonic" (a given alpha speaks of the
         teacher's own labels) and 50 to 10,000 rows are labeled. They see what the
         student's preprocessing makes of the rows; none are asked where that learns

@@ -160,8 +160,6 @@ def combining_exponents(
     probas: Sequence[NDArray[np.floating]],
     y: NDArray[np.intp],
     sample_weight: NDArray[np.floating] | None = None,
-    *,
-    prior: float = 0.0,
 ) -> NDArray[np.float64]:
     """Return the exponents that minimize the log-loss of combined labels.
 
@@ -172,9 +170,6 @@ def combining_exponents(
     y : ndarray of int, shape (n_rows,)
         Index of the true class.
     sample_weight : ndarray of shape (n_rows,), default=None
-    prior : float, default=0.0
-        Precision (inverse variance) of a normal prior around the geometric mean, in
-        which all exponents are 1 / n_sources; what the rows say is added to it.
 
     Returns
     -------
@@ -186,9 +181,6 @@ def combining_exponents(
     of_true = [np.take_along_axis(log, y[:, None], axis=1)[:, 0] for log in logs]
     weights = np.ones(len(y)) if sample_weight is None else sample_weight
     weights = weights / weights.sum()
-    equal = np.full(len(logs), 1.0 / len(logs))
-    # The loss is a mean; the sum of squares is 1 / n for n rows that weigh alike.
-    pull = prior * (weights @ weights)
 
     def log_loss(exponents: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         total = sum(a * log for a, log in zip(exponents, logs, strict=True))
@@ -200,12 +192,11 @@ def combining_exponents(
             weights @ ((said * log).sum(axis=1) - at_true)
             for log, at_true in zip(logs, of_true, strict=True)
         ]
-        off = exponents - equal
-        loss = weights @ losses + 0.5 * pull * (off @ off)
-        return float(loss), np.array(slopes) + pull * off
+        return float(weights @ losses), np.array(slopes)
 
+    start = np.full(len(logs), 1.0 / len(logs))
     bounds = [(0.0, 1.0 / TEMPERATURE_BOUNDS[0])] * len(logs)
-    return minimize(log_loss, equal, jac=True, bounds=bounds).x
+    return minimize(log_loss, start, jac=True, bounds=bounds).x
 
 
 def combined(

@@ -188,21 +188,3 @@ def test_sources_count_by_what_they_say_of_the_labels():
     exponents = combining_exponents([told, noise], y)
     # The truth itself: exponents 1 and 0, with standard errors of about .02.
     assert_allclose(exponents, [1.0, 0.0], atol=0.1)
-
-
-def test_prior_of_exponents_counts_by_what_rows_say():
-    rng = np.random.RandomState(0)
-    told, noise = draw(n_rows=400), draw(n_rows=400, seed=1)
-    y, sources = sample(told, rng), [told, noise]
-    assert_allclose(combining_exponents(sources, y, prior=1e8), [0.5, 0.5], atol=1e-4)
-    # As many rows again are as good as half the prior; equal weights change nothing.
-    twice = [np.concatenate([said, said]) for said in sources]
-    found = combining_exponents(sources, y, np.full(400, 3.0), prior=50.0)
-    assert_allclose(
-        found,
-        combining_exponents(twice, np.concatenate([y, y]), prior=100.0),
-        atol=1e-3,
-    )
-    without = combining_exponents(sources, y)
-    assert 0.5 < found[0] < without[0]
-    assert without[1] <= found[1] < 0.5
