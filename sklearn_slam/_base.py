@@ -44,7 +44,7 @@ from sklearn_slam.students import allows_nan, as_student
 AUTO_LABELED_WEIGHTS = 0.05, 0.15
 """Bounds on labeled_weight="auto". Rows count alike between them, as in the paper;
 below, a batch would hold hardly a label, and beyond, the noise of hard labels is
-learned."""
+learned; where the pool is the smaller part, that is better than few rows by heart."""
 
 AUTO_SHARPENING = 0.7
 """teacher_temperature="auto" is this share of the calibrating temperature."""
@@ -548,8 +548,11 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         pool, pool_weights = rows.pool, rows.pool_weights
         if not len(pool):
             warn_without_pool(self.unlabeled_label)
-            pool, pool_weights = rows.labeled_rows, rows.weights
-            pool_proba = labeled_proba
+        if labels_join(rows):
+            pool = pool + rows.labeled_rows
+            pool_proba = np.concatenate([pool_proba, labeled_proba])
+            if rows.weights is not None and pool_weights is not None:
+                pool_weights = np.concatenate([pool_weights, rows.weights])
         temperature = self.teacher_temperature
         if temperature == "auto":
             temperature = AUTO_SHARPENING * accuracy.temperature_
@@ -605,7 +608,8 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             # Rows that weigh nothing are as good as absent.
             counted = np.ones(len(labels)) if weights is None else np.sign(weights)
             share = float(counted[:n_labeled].sum()) / float(counted.sum())
-            share = float(np.clip(share, *AUTO_LABELED_WEIGHTS))
+            least, most = AUTO_LABELED_WEIGHTS
+            share = float(np.clip(share, least, 1.0 if labels_join(rows) else most))
         return Lesson(
             labeled=rows.labeled_rows,
             pool=knowledge.pool,
@@ -615,8 +619,24 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             weights=weights,
             labeled_share=float(share),
             refresh=objective.refresh,
-            pool_is_labeled=not len(rows.pool),
+            labels_join=labels_join(rows),
         )
+
+
+def labels_join(rows: FitRows) -> bool:
+    """Tell whether labeled rows serve as pool rows, too: where these are fewer.
+
+    A student learns few pool rows by heart. What teachers say of labeled rows that are
+    new to them is a pool as well.
+    """
+    n_pool, n_labeled = (
+        len(part) if weights is None else int(np.count_nonzero(weights))
+        for part, weights in (
+            (rows.pool, rows.pool_weights),
+            (rows.labels, rows.weights),
+        )
+    )
+    return n_pool < n_labeled
 
 
 def warn_without_pool(unlabeled_label: Any) -> None:

@@ -25,7 +25,7 @@ from sklearn_slam._rows import (
     is_temporal,
 )
 
-MAX_CATEGORIES = 256
+MAX_CATEGORIES = 1_024
 """Categories kept of a column, the most frequent; others count as unknown."""
 
 MAX_BOOSTED = 250
@@ -75,6 +75,8 @@ class TableEncoder:
         Number of codes of each column of codes.
     singular_ : list
         Columns of categories that hardly occur twice, such as text or names.
+    crowded_ : list
+        Other columns of more categories than are kept.
     bin_edges_ : dict of int to list of float
         Quantiles of encoded columns of numbers with more than two values, none of
         sparse rows.
@@ -89,6 +91,7 @@ class TableEncoder:
         self.names_: list[Any] | None = None
         self.codes_: dict[Any, dict[Any, int]] = {}
         self.singular_: list[Any] = []
+        self.crowded_: list[Any] = []
         self.with_missing_ = np.empty(0, dtype=np.intp)
         self.bin_edges_: dict[int, list[float]] = {}
         if self.kind_ == "sparse":
@@ -114,6 +117,8 @@ class TableEncoder:
                     singles = list(counts.values()).count(1)
                     if singles > max(LEAST_SINGLES, SINGLE_SHARE * counts.total()):
                         self.singular_.append(name)
+                    elif len(counts) > MAX_CATEGORIES:
+                        self.crowded_.append(name)
                     self.codes_[name] = _frequent_categories(counts)
         values = self._numbers(X, named)
         _refuse_infinity(values)

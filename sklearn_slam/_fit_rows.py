@@ -154,6 +154,8 @@ def validate_fit_rows(
         n_beside,
     )
     if pool is not None:
+        if unlabeled_label is not None and not len(unlabeled_at):
+            warn(f"unlabeled_label={unlabeled_label!r} is in no row of y.")
         if n_beside == n_rows and not isinstance(X_unlabeled, UnlabeledPool):
             _warn_about_cut(n_rows)
         fixed = np.random.RandomState(0)

@@ -48,8 +48,8 @@ class Lesson:
     refresh : callable, default=None
         Called before each epoch with a function from positions of rows to the
         student's logits, and with ``targets``, which it may change in place.
-    pool_is_labeled : bool, default=False
-        Whether the pool are the labeled rows once more.
+    labels_join : bool, default=False
+        Whether the pool ends with the labeled rows once more.
     """
 
     labeled: Rows
@@ -60,7 +60,7 @@ class Lesson:
     weights: NDArray[np.float64] | None
     labeled_share: float
     refresh: Refresh | None = None
-    pool_is_labeled: bool = False
+    labels_join: bool = False
 
     @classmethod
     def of_labels(
@@ -128,9 +128,10 @@ class Split:
             if n_held_pool and n_held_labeled < MIN_HELD_OUT_LABELS:
                 n_held_labeled = 0
         pool, labeled = rng.permutation(pool), rng.permutation(labeled)
-        if lesson.pool_is_labeled and n_held_pool:
+        if lesson.labels_join and n_held_pool:
             # What is held out of one part is held out of the other.
-            held = pool[:n_held_pool] - n_labeled
+            held = pool[:n_held_pool]
+            held = held[held >= n_pool] - n_pool
             rest = np.setdiff1d(labeled, held, assume_unique=True)
             labeled = np.concatenate([held, rest] if n_held_labeled else [rest])
             n_held_labeled = len(held) if n_held_labeled else 0

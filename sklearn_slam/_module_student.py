@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import numbers
-import sys
 from typing import Any, Literal
 
 import numpy as np
@@ -57,7 +56,7 @@ def check_training_parameters(estimator: Any) -> None:
         if value == "auto" and isinstance(value, str):
             continue
         counts = least == 1
-        if not is_real(value, least, sys.float_info.max) or (
+        if not is_real(value, least, np.inf) or (
             counts and not isinstance(value, numbers.Integral)
         ):
             what = "an integer" if counts else "a finite number"

@@ -19,6 +19,7 @@ from sklearn_slam._peers import label_with_peers
 from sklearn_slam._progress import Progress
 from sklearn_slam._repeatable import cached
 from sklearn_slam._soft_labels import margins, smoothed, top_k_mask
+from sklearn_slam._teacher import weighs_classes
 from sklearn_slam._teacher_accuracy import (
     TeacherAccuracy,
     check_sources,
@@ -42,6 +43,10 @@ LABELED_FOR_PEERS = 50, 10_000
 """Labeled rows with which peers="auto" asks peers. How much they count is read off
 these rows, and fewer tell little; on more, they take long to learn what the teacher
 had the chance to learn."""
+
+
+LEAST_WEIGHT = 1e-3
+"""Exponent below which labels change nothing."""
 
 
 @ClosedForm
@@ -108,7 +113,8 @@ class SLaMDistiller(BaseDistiller):
         probabilities, with the exponents that minimize the log-loss of the labeled
         rows, predicted out of fold.
         "auto" asks them where ``alpha`` is "isotonic" (a given alpha speaks of the
-        teacher's own labels) and 50 to 10,000 rows are labeled. They see what the
+        teacher's own labels), 50 to 10,000 rows are labeled and no ``class_weight`` or
+        the like of the teacher would be undone by models without. They see what the
         student's preprocessing makes of the rows; none are asked where that learns
         from labels.
     vid_weight : {"auto"} or float, default="auto"
@@ -120,7 +126,8 @@ class SLaMDistiller(BaseDistiller):
         "auto" is 0.7 times the temperature that calibrates the teacher.
     labeled_weight : {"auto"} or float, default="auto"
         Share of the loss that labeled rows carry, in [0, 1]; "auto" is their share
-        of all rows, within 0.05 and 0.15.
+        of all rows, within 0.05 and 0.15, and where the pool is the smaller part, half
+        to a third.
     calibrate : bool, default=True
         Whether ``predict_proba`` is calibrated: the student's logits are divided
         by the temperature at which it agrees best with the calibrated teacher on
@@ -333,6 +340,9 @@ class SLaMDistiller(BaseDistiller):
         """Tell whether other models label the pool beside the teacher."""
         if self.peers != "auto":
             return bool(self.peers)
+        if weighs_classes(self.teacher):
+            # Peers do not, and the labels combined would undo it.
+            return False
         codes, weights = task.codes, task.rows.weights
         learned = np.ones(len(codes), bool) if weights is None else weights > 0
         *_, second, _ = np.sort(np.bincount(codes[learned], minlength=2))
@@ -375,6 +385,13 @@ class SLaMDistiller(BaseDistiller):
         if of_all is None:
             return super()._choose_labels(task, of_teacher, teacher_accuracy, progress)
         *labels, label_weights = of_all
+        if self.teacher is not None and label_weights["teacher"] < LEAST_WEIGHT:
+            warn(
+                "The student learns from the peers, not from the teacher: on held-out "
+                "labeled rows the teacher's labels add nothing to theirs "
+                "(label_weights_). peers=False distills the teacher alone; or leave "
+                "the teacher out and save its time."
+            )
         accuracy = self._make_accuracy(task.classes)
         accuracy.fit(labels[0], task.codes, task.rows.weights)
         return labels, accuracy, label_weights

@@ -454,6 +454,11 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
                 "each class (or one, for two classes). A module class or factory is "
                 "called as student(n_features_in, n_classes)."
             )
+        if not any(weight.requires_grad for weight in net.module_.parameters()):
+            raise ValueError(
+                "The student's module has no parameter that can be trained: "
+                "requires_grad is False for all, or there is none."
+            )
         self._n_outputs = output.shape[1]
         sums = output.sum(dim=1)
         *_, last = net.module_.modules()

@@ -128,9 +128,14 @@ def check_pool_matches(X: Any, X_unlabeled: Any) -> None:
         differing = sorted(
             set(map(str, X.columns)).symmetric_difference(map(str, X_unlabeled.columns))
         )
+        if not differing:
+            raise ValueError(
+                "X_unlabeled has the columns of X in another order; pass "
+                "X_unlabeled[list(X.columns)]."
+            )
         raise ValueError(
             "X_unlabeled must have the same columns as X, in the same order; "
-            f"they differ in {differing[:5] or 'their order'}.{way_out}"
+            f"they differ in {differing[:5]}.{way_out}"
         )
     if X.shape[1] != X_unlabeled.shape[1]:
         raise ValueError(

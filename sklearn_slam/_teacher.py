@@ -47,6 +47,18 @@ from sklearn_slam._soft_labels import margins
 from sklearn_slam._validation import align_proba, check_proba, order_columns
 from sklearn_slam._warn import warn
 
+CLASS_WEIGHTS = {
+    "class_weight",
+    "class_weights",
+    "auto_class_weights",
+    "is_unbalance",
+    "scale_pos_weight",
+}
+"""Parameters of scikit-learn, CatBoost, LightGBM and XGBoost that weigh classes."""
+
+UNWEIGHTED = {"None", "False", "1", "1.0"}
+"""Their values that do not, as text."""
+
 MEMORIZED_AUC, SURELY_MEMORIZED_AUC, MEMORIZED_P = 0.55, 0.75, 3e-5
 """Probability that a labeled row's margin exceeds a pool row's beyond which the teacher
 seems to know the labeled rows: the lower bound where chance is ruled out at a level
@@ -214,6 +226,15 @@ def arrives_fitted(teacher: Any) -> bool:
     except NotFittedError:
         return False
     return True
+
+
+def weighs_classes(teacher: Any) -> bool:
+    """Tell whether a teacher, or what it holds, is told to weigh classes."""
+    params = teacher.get_params() if hasattr(teacher, "get_params") else {}
+    return any(
+        name.split("__")[-1] in CLASS_WEIGHTS and str(value) not in UNWEIGHTED
+        for name, value in params.items()
+    )
 
 
 def check_says_proba(teacher: Any) -> None:

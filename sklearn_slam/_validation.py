@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import numbers
 from collections.abc import Callable
 from typing import Any
@@ -104,6 +105,8 @@ def _read_labels(y: Any) -> NDArray[Any]:
         mixed = len({isinstance(label, str) for label in y}) > 1
         keeps = mixed or any(map(is_missing, y))
         y = np.asarray(y, dtype=object if keeps else None)
+    if isinstance(y, np.ma.MaskedArray):
+        y = np.array(y.tolist(), dtype=object)  # None where masked
     if sp.issparse(y):
         raise ValueError("y is a sparse matrix; pass y.toarray().ravel().")
     y = np.asarray(y)
@@ -346,9 +349,10 @@ def check_integer(name: str, value: Any, least: int) -> None:
 
 
 def is_real(value: Any, least: float, most: float) -> bool:
-    """Tell whether a value is a number, not a bool, in [least, most]."""
+    """Tell whether a value is a finite number, not a bool, in [least, most]."""
     return (
         isinstance(value, numbers.Real)
         and not isinstance(value, bool)
+        and math.isfinite(value)
         and least <= float(value) <= most
     )

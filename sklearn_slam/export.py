@@ -10,6 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import (
+    MaxAbsScaler,
+    MinMaxScaler,
+    RobustScaler,
+    StandardScaler,
+)
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
@@ -30,6 +37,9 @@ OPSET, ML_OPSET, IR_VERSION = 17, 2, 8
 ROWS = "n_rows"
 """Name of the dimension that is left open."""
 
+Scalings = list[tuple[Any, Any]]
+"""What is subtracted from each column, and what it is then divided by; in order."""
+
 OWN = "slam/"
 """What names of values within the graph begin with, beside columns' names."""
 
@@ -45,8 +55,9 @@ def to_onnx(model: Any, path: Any = None) -> onnx.ModelProto:
     ----------
     model : student or distiller
         A fitted :class:`MLPStudent`, :class:`TorchStudent` or
-        :class:`SkorchStudent` without a preprocessor, or a distiller with such a
-        student.
+        :class:`SkorchStudent`, or a distiller with one. Its preprocessor, if it has
+        one, is a scaler of scikit-learn (standard, robust, min-max or max-abs), or a
+        Pipeline of these.
     path : str or path-like, default=None
         Where to write the model, too.
 
@@ -71,8 +82,8 @@ def to_onnx(model: Any, path: Any = None) -> onnx.ModelProto:
         If the model is neither student nor distiller, or its classes are neither
         text, numbers nor booleans.
     ValueError
-        If the student has a preprocessor, a column's name is empty or taken by the
-        graph, or two categories of a column are the same as text.
+        If the student has another preprocessor, a column's name is empty or taken by
+        the graph, or two categories of a column are the same as text.
 
     See Also
     --------
@@ -100,13 +111,14 @@ def to_onnx(model: Any, path: Any = None) -> onnx.ModelProto:
     [0]
     """
     onnx = import_optional("onnx", "export")
-    student = _exportable(model)
+    student = _find_student(model)
+    scalings = _read_scalings(student)
     classes = _plain_classes(student.classes_)
     graph = _Graph()
     if isinstance(student, MLPStudent):
-        logits = _tabular_logits(graph, student)
+        logits = _tabular_logits(graph, student, scalings)
     else:
-        logits = _traced_logits(graph, student)
+        logits = _traced_logits(graph, student, scalings)
     temperature = graph.constant(np.float32(student.temperature_))
     logits = graph.add("Div", logits, temperature)
     top = graph.add("ArgMax", logits, axis=1, keepdims=0)
@@ -201,24 +213,55 @@ def _declare(name: str, dtype: Any, shape: list[Any]) -> Any:
     return helper.make_tensor_value_info(name, kind, shape)
 
 
-def _exportable(model: Any) -> BaseStudent:
-    """Return the fitted student of a model, or raise where it cannot be exported."""
+def _find_student(model: Any) -> BaseStudent:
+    """Return the fitted student of a model."""
     if not isinstance(model, BaseDistiller | BaseStudent):
         raise TypeError(
             "model must be a fitted student or distiller, got "
             f"{type(model).__name__}; skl2onnx exports scikit-learn's own."
         )
     check_is_fitted(model)
-    student = model if isinstance(model, BaseStudent) else model.student_
-    if student.preprocessor is not None:
+    return model if isinstance(model, BaseStudent) else model.student_
+
+
+def _read_scalings(student: BaseStudent) -> Scalings:
+    """Return what a student's preprocessor subtracts from rows and divides them by."""
+    if student.preprocessor is None:
+        return []
+    scalings = [_read_scaling(step) for step in _steps(student.preprocessor_)]
+    encoder = getattr(student, "encoder_", None)
+    if None in scalings or getattr(encoder, "names_", None) is not None:
         raise ValueError(
             "The student has a preprocessor "
-            f"({type(student.preprocessor).__name__}), which is not ours to export. "
-            "Put it before the distiller, in a Pipeline, export the student without "
-            "one, and put skl2onnx's conversion of the preprocessor in front; or "
-            "export student.module_ alone with torch.onnx.export."
+            f"({type(student.preprocessor).__name__}) that is more than a scaler of "
+            "arrays, and not ours to export. Put it before the distiller, in a "
+            "Pipeline, export the student without one, and put skl2onnx's conversion "
+            "of the preprocessor in front; or export student.module_ alone with "
+            "torch.onnx.export."
         )
-    return student
+    return [scaling for scaling in scalings if scaling is not None]
+
+
+def _steps(transformer: Any) -> list[Any]:
+    """Return the steps of a Pipeline, those of Pipelines in it included."""
+    if not isinstance(transformer, Pipeline):
+        return [] if transformer == "passthrough" else [transformer]
+    return [last for _, step in transformer.steps for last in _steps(step)]
+
+
+def _read_scaling(step: Any) -> tuple[Any, Any] | None:
+    """Return a scaler's shift and divisor; None where it does more than these say."""
+    if type(step) is StandardScaler:
+        shift, divisor = step.mean_ if step.with_mean else None, step.scale_
+    elif type(step) is RobustScaler:
+        shift, divisor = step.center_, step.scale_
+    elif type(step) is MaxAbsScaler and not getattr(step, "clip", False):
+        shift, divisor = None, step.scale_
+    elif type(step) is MinMaxScaler and not step.clip:
+        shift, divisor = -step.min_ / step.scale_, 1 / step.scale_
+    else:
+        return None
+    return 0.0 if shift is None else shift, 1.0 if divisor is None else divisor
 
 
 def _plain_classes(classes: NDArray[Any]) -> NDArray[Any]:
@@ -234,13 +277,13 @@ def _plain_classes(classes: NDArray[Any]) -> NDArray[Any]:
     )
 
 
-def _tabular_logits(graph: _Graph, student: MLPStudent) -> str:
+def _tabular_logits(graph: _Graph, student: MLPStudent, scalings: Scalings) -> str:
     """Write down the encoder and the network of the default student."""
     encoder: TableEncoder = student.encoder_
     module: Any = student.module_
     hidden = []
     if module.numbers is not None:
-        numbers = _numbers(graph, encoder, student.n_features_in_)
+        numbers = _numbers(graph, encoder, student.n_features_in_, scalings)
         if module.bins is not None:
             binned = _binned(graph, numbers, module.bins)
             numbers = graph.add("Concat", numbers, binned, axis=1)
@@ -259,10 +302,15 @@ def _tabular_logits(graph: _Graph, student: MLPStudent) -> str:
     return logits
 
 
-def _numbers(graph: _Graph, encoder: TableEncoder, n_features: int) -> str:
+def _numbers(
+    graph: _Graph, encoder: TableEncoder, n_features: int, scalings: Scalings
+) -> str:
     """Write down what becomes of numbers; as :meth:`TableEncoder.transform` does."""
     if encoder.names_ is None:
         values = graph.input("X", np.float64, n_features)
+        for shift, divisor in scalings:
+            values = graph.add("Sub", values, graph.constant(np.float64(shift)))
+            values = graph.add("Div", values, graph.constant(np.float64(divisor)))
     else:
         columns = [graph.input(str(name), np.float64, 1) for name in encoder.names_]
         values = graph.add("Concat", *columns, axis=1)
@@ -331,12 +379,18 @@ def _codes(graph: _Graph, encoder: TableEncoder) -> str:
 class _FromRows(nn.Module):
     """A student's network from float64 rows to its logits, for tracing."""
 
-    def __init__(self, student: BaseStudent) -> None:
+    def __init__(self, student: BaseStudent, scalings: Scalings) -> None:
         super().__init__()
+        self.scalings = [
+            tuple(torch.as_tensor(part, dtype=torch.float64) for part in scaling)
+            for scaling in scalings
+        ]
         self.module = copy.deepcopy(student.module_).cpu().eval()
         self.to_logits = student._to_logits
 
     def forward(self, X: Tensor) -> Tensor:
+        for shift, divisor in self.scalings:
+            X = (X - shift) / divisor
         output = self.module(X.float())
         with warnings.catch_warnings():
             # It asks for the number of columns, which is the same for all rows.
@@ -344,7 +398,7 @@ class _FromRows(nn.Module):
             return self.to_logits(output)
 
 
-def _traced_logits(graph: _Graph, student: BaseStudent) -> str:
+def _traced_logits(graph: _Graph, student: BaseStudent, scalings: Scalings) -> str:
     """Let torch write down a module of the user's."""
     import onnx
 
@@ -354,7 +408,7 @@ def _traced_logits(graph: _Graph, student: BaseStudent) -> str:
         # The exporter that replaces this one needs onnxscript.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
-            _FromRows(student),
+            _FromRows(student, scalings),
             (rows,),
             written,
             dynamo=False,

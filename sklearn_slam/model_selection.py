@@ -116,13 +116,19 @@ class SemiSupervisedSplit(BaseEstimator):
         Raises
         ------
         ValueError
-            If y is None or no row is labeled.
+            If y is None, no row is labeled, or ``cv`` names a row beyond the labeled.
         """
         if y is None:
             raise ValueError("SemiSupervisedSplit needs y to tell labeled rows.")
         has_label, rows, labels, groups = self._take_labeled(X, y, groups)
         (labeled,), (unlabeled,) = np.nonzero(has_label), np.nonzero(~has_label)
         for train, test in self._splitter(labels).split(rows, labels, groups):
+            last = max(np.max(part, initial=0) for part in (train, test))
+            if last >= len(labeled):
+                raise ValueError(
+                    f"cv names row {last}, but there are {len(labeled)} labeled rows. "
+                    "Folds that are given count labeled rows only, from 0 on."
+                )
             yield np.sort(np.concatenate([labeled[train], unlabeled])), labeled[test]
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:

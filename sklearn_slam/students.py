@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from skorch import NeuralNet
 from torch import Tensor, nn
 
-from sklearn_slam._encoding import TableEncoder
+from sklearn_slam._encoding import MAX_CATEGORIES, TableEncoder
 from sklearn_slam._lesson import Split
 from sklearn_slam._module_student import AUTO_BATCH_SIZES, AUTO_LR_OF_MLP, ModuleStudent
 from sklearn_slam._modules import TabularMLP, as_columns, two_logits
@@ -42,8 +42,9 @@ class MLPStudent(ModuleStudent):
     """The default student: a multilayer perceptron for tables.
 
     Its preprocessing is its own: numbers are centred, scaled robustly, softly clipped
-    and binned, missing ones become the median beside an indicator; categories get a
-    learned vector each; sparse rows are scaled and densified a batch at a time.
+    and binned, missing ones become the median beside an indicator; categories, the
+    1,024 most frequent of a column, get a learned vector each; sparse rows are scaled
+    and densified a batch at a time.
 
     Parameters
     ----------
@@ -199,6 +200,12 @@ class MLPStudent(ModuleStudent):
                 "categories they tell the student nothing. Drop them, or turn them "
                 "into numbers before it, as in "
                 "make_pipeline(skrub.TableVectorizer(), MLPStudent())."
+            )
+        if self.encoder_.crowded_:
+            warn(
+                f"Columns {self.encoder_.crowded_} hold more than {MAX_CATEGORIES} "
+                "categories; the rarer ones count as unknown to the student. Group "
+                "them, or turn the columns into numbers before it."
             )
 
     def _encode(self, table: Any) -> Any:

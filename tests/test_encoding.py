@@ -481,6 +481,13 @@ def test_text_that_is_no_category_warns(frame):
     assert sum("hardly" in str(warning.message) for warning in caught) == 1
 
 
+def test_columns_of_more_categories_than_are_kept_are_named():
+    towns = [f"town {n}" for n in range(MAX_CATEGORIES + 1)] * 2
+    X, y = pd.DataFrame({"town": towns}), np.arange(len(towns)) % 2
+    with pytest.warns(UserWarning, match=r"\['town'\] hold more than 1024 categories"):
+        MLPStudent((4,), max_epochs=1, random_state=0).fit(X, y)
+
+
 def test_columns_of_lists_are_named():
     with pytest.raises(TypeError, match="Column 'a' holds values that are no categ"):
         TableEncoder().fit(pd.DataFrame({"a": [[1], [2]]}))

@@ -15,9 +15,15 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from onnxruntime import InferenceSession
 from safetensors.torch import load_file, save_file
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import (
+    MaxAbsScaler,
+    MinMaxScaler,
+    RobustScaler,
+    StandardScaler,
+)
 from skops import io as skops_io
 from skorch import NeuralNetClassifier
 from skorch.exceptions import DeviceWarning
@@ -312,15 +318,46 @@ def test_a_fresh_process_needs_neither_this_library_nor_torch(frame, tmp_path):
     assert (answer.stdout, answer.stderr) == ("equal\n", "")
 
 
+@pytest.mark.parametrize("last", [nn.Linear, MLPStudent((4,))])
+@pytest.mark.parametrize(
+    "scaler",
+    [
+        StandardScaler(),
+        StandardScaler(with_mean=False),
+        StandardScaler(with_std=False),
+        RobustScaler(),
+        MinMaxScaler((-2, 1)),
+        make_pipeline(MaxAbsScaler(), "passthrough", StandardScaler()),
+    ],
+)
+def test_scalers_are_exported(table, scaler, last):
+    X, y, pool = table
+    # Far from 0 and of another size: what is not scaled alike would show.
+    X, pool = 1e3 + 50 * X, 1e3 + 50 * pool
+    slam = SLaMDistiller(
+        LogisticRegression(max_iter=5_000),
+        make_pipeline(scaler, last),
+        peers=False,
+        max_epochs=2,
+        random_state=0,
+    ).fit(X, y, X_unlabeled=pool)
+    assert_equal_predictions(slam, X, {"X": X})
+
+
 def test_what_cannot_be_exported(table):
     X, y, pool = table
     with pytest.raises(TypeError, match="skl2onnx exports"):
         to_onnx(LogisticRegression().fit(X, y))
-    scaled = make_pipeline(StandardScaler(), MLPStudent(max_epochs=1))
-    slam = SLaMDistiller(LogisticRegression(), scaled, random_state=0)
-    slam.fit(X, y, X_unlabeled=pool)
-    with pytest.raises(ValueError, match=r"preprocessor \(Pipeline\).*skl2onnx"):
-        to_onnx(slam)
+    for step in (
+        PCA(3),
+        MinMaxScaler(clip=True),
+        StandardScaler().set_output(transform="pandas"),
+    ):
+        student = make_pipeline(StandardScaler(), step, MLPStudent(max_epochs=1))
+        slam = SLaMDistiller(LogisticRegression(), student, random_state=0)
+        slam.fit(X, y, X_unlabeled=pool)
+        with pytest.raises(ValueError, match=r"preprocessor \(Pipeline\).*skl2onnx"):
+            to_onnx(slam)
     student = fitted(X, y)
     student.classes_ = np.array([datetime(2020, 1, day) for day in (1, 2, 3)], "M8[D]")
     with pytest.raises(TypeError, match="text, numbers and booleans"):

@@ -349,6 +349,7 @@ def test_report_on_absent_classes(table, teacher):
         assert report[["accuracy", "log_loss"]].notna().all(axis=None)
 
 
+@pytest.mark.filterwarnings("ignore:unlabeled_label=-1 is in no row of y")
 @pytest.mark.parametrize(("mark", "missing"), [(None, np.nan), (-1, -1)])
 def test_rows_without_a_label_are_not_measured(table, teacher, mark, missing):
     X, y, pool = table

@@ -13,6 +13,7 @@ from sklearn.model_selection import (
     KFold,
     LeaveOneGroupOut,
     LeaveOneOut,
+    PredefinedSplit,
     StratifiedKFold,
     cross_val_score,
     cross_validate,
@@ -266,3 +267,10 @@ def test_folds_that_pass_once_only_are_refused():
     X, y = np.zeros((6, 1)), np.arange(6) % 2
     with pytest.raises(ValueError, match=r"pass list\(cv\), or a splitter"):
         SemiSupervisedSplit(KFold(3).split(X)).get_n_splits(X, y)
+
+
+def test_folds_of_all_rows_are_named():
+    y = np.array([0, 1, np.nan, 0, 1, np.nan])
+    split = SemiSupervisedSplit(PredefinedSplit([0, 0, 0, 1, 1, 1]))
+    with pytest.raises(ValueError, match="cv names row 5, but there are 4 labeled"):
+        next(split.split(np.zeros((6, 1)), y))

@@ -26,6 +26,8 @@ from sklearn_slam import (
 from sklearn_slam._peers import label_with_peers
 from sklearn_slam._training import StudentNet
 
+pytestmark = pytest.mark.filterwarnings("ignore:The student learns from the peers")
+
 
 @pytest.fixture
 def table(three_classes):
@@ -350,6 +352,13 @@ def test_what_counts_in_the_labels_is_told(table, teacher):
     alone = quick(teacher, peers=False).fit(X, y, X_unlabeled=pool)
     assert alone.label_weights_ == {"teacher": 1.0}
     assert alone.n_unlabeled_ == len(pool)
+
+
+def test_a_teacher_that_adds_nothing_is_named(table):
+    X, y, pool = table
+    stuck = CallableTeacher(lambda rows: [[0.98, 0.01, 0.01]] * len(rows), [0, 1, 2])
+    with pytest.warns(UserWarning, match="learns from the peers, not from the teach"):
+        quick(stuck, peers=True).fit(X, y, X_unlabeled=pool)
 
 
 def test_peers_that_cannot_be_kept_are_announced(table, teacher):

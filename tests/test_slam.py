@@ -44,6 +44,7 @@ from sklearn_slam import (
     UnlabeledPool,
     WeightedDistiller,
 )
+from sklearn_slam._student import BaseStudent
 
 
 class SmallNet(nn.Sequential):
@@ -194,6 +195,38 @@ def test_two_classes_make_both_forms_coincide(table, teacher):
     forms = [quick(teacher, normalize=form) for form in (True, False)]
     first, second = (f.fit(X, y > 0, X_unlabeled=pool).predict_proba(X) for f in forms)
     assert_allclose(first, second, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_pool", [0, 1, 60, 89, 90, 200])
+def test_labeled_rows_join_a_pool_that_is_smaller(table, teacher, n_pool, monkeypatch):
+    X, y, pool = table
+    lessons = []
+
+    def keep(student, lesson, progress):
+        lessons.append(lesson)
+        return fit_lesson(student, lesson, progress)
+
+    fit_lesson = BaseStudent._fit_lesson
+    monkeypatch.setattr(BaseStudent, "_fit_lesson", keep)
+    target = np.concatenate([y.astype(float), np.full(n_pool, np.nan)])
+    slam = quick(teacher, teacher_temperature=1.0, alpha=1.0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "There are no unlabeled rows")
+        slam.fit(np.concatenate([X, pool[:n_pool]]), target)
+    (lesson,) = lessons
+    joined = n_pool < len(X)
+    assert lesson.labels_join == joined
+    assert len(lesson.pool) == n_pool + joined * len(X)
+    share = len(X) / (len(X) + len(lesson.pool))
+    assert lesson.labeled_share == pytest.approx(share if joined else 0.15)
+    if joined:
+        # What teachers said of these rows that did not learn from them.
+        assert_allclose(
+            lesson.targets["labels"][-len(X) :],
+            slam.teacher_accuracy_.proba_,
+            atol=1e-6,
+        )
+    assert slam.n_unlabeled_ == n_pool
 
 
 def test_calibration_keeps_classes(table, teacher):
@@ -437,6 +470,7 @@ def by_number():
     return CallableTeacher(function, ["no", "yes"])
 
 
+@pytest.mark.filterwarnings("ignore:The student learns from the peers")
 @pytest.mark.parametrize("kind", [pd.DataFrame, pl.from_pandas])
 def test_skrub_prepares_rows_for_the_student(frame, kind):
     X, y = frame
@@ -672,7 +706,10 @@ def test_marks_in_labels_warn(table, teacher):
     with pytest.warns(UserWarning, match="unlabeled_label=-1"):
         slam = quick(teacher).fit(X, y - 1 + (y > 0), X_unlabeled=pool)
     assert -1 in slam.classes_
-    with pytest.warns(UserWarning, match="contains -1"):
+    with (
+        pytest.warns(UserWarning, match="contains -1"),
+        pytest.warns(UserWarning, match="unlabeled_label='-1' is in no row of y"),
+    ):
         quick(teacher, unlabeled_label="-1").fit(X, y - 1 + (y > 0), X_unlabeled=pool)
     for mark in ("nan", "", "?"):
         with pytest.warns(UserWarning, match=f"class '{re.escape(mark)}'"):
@@ -704,6 +741,7 @@ def test_alpha_below_the_bound_warns(table, teacher):
         quick(teacher, alpha=0.3).fit(X, y, X_unlabeled=pool)
 
 
+@pytest.mark.filterwarnings("ignore:The student learns from the peers")
 def test_digits_are_distilled():
     X, y = load_digits(return_X_y=True)
     order = np.random.RandomState(0).permutation(len(X))

@@ -604,3 +604,12 @@ def test_a_random_state_of_the_students_own_is_kept(table):
 def test_a_net_is_a_skorch_net(table):
     with pytest.raises(TypeError, match="net must be a skorch net"):
         SkorchStudent(nn.Linear(8, 3)).fit(*table[:2])
+
+
+def frozen(n_features, n_classes):
+    return nn.Linear(n_features, n_classes).requires_grad_(False)
+
+
+def test_a_module_without_a_parameter_to_train_is_refused(table):
+    with pytest.raises(ValueError, match="no parameter that can be trained"):
+        distill(table, frozen)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from catboost import CatBoostClassifier
 from joblib import parallel_config
+from lightgbm import LGBMClassifier
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_matrix
 from sklearn import config_context
@@ -556,3 +557,23 @@ def test_what_workers_cannot_be_sent_is_no_matter_of_memory(table):
     X, y, pool = table
     with pytest.raises(pickle.PicklingError):
         quick(Locked(), n_jobs=2).fit(X, y, X_unlabeled=pool)
+
+
+@pytest.mark.filterwarnings("ignore:The student learns from the peers")
+@pytest.mark.parametrize(
+    ("teacher", "asks"),
+    [
+        (LogisticRegression(class_weight=None), True),
+        (LogisticRegression(class_weight="balanced"), False),
+        (make_pipeline(LogisticRegression(class_weight={0: 1, 1: 2, 2: 1})), False),
+        (XGBClassifier(n_estimators=2), True),
+        (LGBMClassifier(n_estimators=2, verbose=-1, is_unbalance=True), False),
+    ],
+)
+def test_peers_leave_the_weights_of_classes_to_the_teacher(table, teacher, asks):
+    X, y, pool = table
+    slam = quick(teacher, peers="auto").fit(X, y, X_unlabeled=pool)
+    assert (len(slam.label_weights_) > 1) == asks
+    if not asks:
+        slam = quick(teacher, peers=True).fit(X, y, X_unlabeled=pool)
+        assert len(slam.label_weights_) > 1

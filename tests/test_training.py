@@ -318,7 +318,7 @@ def test_rows_held_out_of_the_pool_are_not_trained_on_as_labeled_ones():
         Lesson.of_labels(Rows.of(np.zeros((3_000, 1))), y, 2),
         pool=Rows.of(np.zeros((3_000, 1))),
         labeled_share=0.5,
-        pool_is_labeled=True,
+        labels_join=True,
     )
     split = Split.of(lesson, "auto", np.random.RandomState(0))
     held = set(split.held_pool.tolist())
@@ -327,3 +327,24 @@ def test_rows_held_out_of_the_pool_are_not_trained_on_as_labeled_ones():
     assert not held & {at + 3_000 for at in split.labeled.tolist()}
     assert not held & set(split.pool.tolist())
     assert len(split.labeled) == len(split.pool) == 2_700
+
+
+def test_labeled_rows_that_join_a_pool_are_held_out_of_both():
+    n_labeled, n_pool = 3_000, 1_000
+    y = np.arange(n_labeled) % 2
+    rows = [Rows.of(np.zeros((size, 1))) for size in (n_labeled, n_pool)]
+    lesson = replace(
+        Lesson.of_labels(rows[0], y, 2),
+        pool=rows[1] + rows[0],
+        labeled_share=0.5,
+        labels_join=True,
+    )
+    split = Split.of(lesson, "auto", np.random.RandomState(0))
+    first_copy = n_labeled + n_pool
+    held = set(split.held_pool.tolist())
+    of_labels = {at - first_copy for at in held if at >= first_copy}
+    assert len(held) == 400
+    assert 0 < len(of_labels) < 400
+    assert set(split.held_labeled.tolist()) == of_labels
+    assert not of_labels & set(split.labeled.tolist())
+    assert len(split.labeled) == n_labeled - len(of_labels)

@@ -339,3 +339,10 @@ def test_infinity_beside_none_is_named():
 def test_numbers_beside_strings_are_refused():
     with pytest.raises(ValueError, match="one of these only"):
         split_labels([1, "a"])
+
+
+def test_masked_labels_are_missing():
+    y = np.ma.masked_array([1, 2, 1], mask=[False, True, False])
+    has_label, labels = split_labels(y)
+    assert_array_equal(has_label, [True, False, True])
+    assert_array_equal(labels, [1, 1])
