@@ -40,7 +40,8 @@ print("mixture:", dict(zip(classes, mixture.round(3).tolist(), strict=True)))
 # %%
 # The mixture gives B much more weight than the student does: the teacher may have
 # said B by mistake. With ``normalize=False``, the form used here and the default, it
-# need not sum to 1; the definition of the paper divides the second part by k - 1.
+# need not sum to 1; the definition of the paper divides the second part by k - 1, which
+# with k = 2, as here, is the same.
 #
 # The loss and its pull
 # ---------------------

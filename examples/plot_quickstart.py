@@ -34,7 +34,7 @@ print(f"{len(X_labeled)} labeled rows, {len(pool)} unlabeled, {len(X_test)} to t
 # -------
 # The teacher arrives unfitted. ``fit`` cross-fits it on the labeled rows, to see how
 # often it is right on rows it did not learn from, then fits it on all of them, lets
-# it label the pool, and trains the student.
+# it and its peers label the pool, and trains the student.
 
 teacher = ExtraTreesClassifier(500, random_state=0)
 slam = SLaMDistiller(teacher, random_state=0)

@@ -32,6 +32,7 @@ X_labeled, pool, y_labeled, y_pool = train_test_split(
 )
 slam = SLaMDistiller(
     RandomForestClassifier(200, max_features=2, random_state=0),
+    peers=False,
     max_epochs=20,
     random_state=0,
 ).fit(X_labeled, y_labeled, X_unlabeled=pool)
@@ -73,7 +74,8 @@ ax.legend(loc="lower right")
 #
 # - *A rising curve.* A flat one says that the margin tells nothing about mistakes.
 # - *Where the pool lies.* Only the part of the curve where pool rows are matters.
-# - *How much lies at 1.* Where alpha is 1, mixing is plain distillation.
+# - *How much lies at 1.* Where alpha is 1, nothing is mixed. (Peers are left out here;
+#   with them, the same is asked of ``label_accuracy_``.)
 
 alpha = np.maximum(estimated.alpha(in_truth.margins_), 0.95)
 print(f"{(alpha == 1).mean():.0%} of the pool has alpha = 1: there nothing is mixed")

@@ -92,8 +92,8 @@ class SLaMDistiller(BaseDistiller):
         Probability that the teacher's top class is right: isotonic regression on
         the teacher's margin, a constant in (0, 1], or a function from margins of
         shape (n_rows,) to probabilities. A given alpha speaks of the teacher's own
-        labels: the "auto" of ``alpha_min``, ``peers`` and ``vid_weight`` then means
-        none of each. 1 is plain distillation.
+        labels: where ``alpha_min``, ``peers`` and ``vid_weight`` are "auto", they are
+        then off. 1, with ``teacher_temperature=1``, is plain distillation.
     alpha_min : {"auto"} or float, default="auto"
         Lower bound on alpha, in [0, 1]. "auto" is 0.95 where alpha is estimated, and
         leaves a given alpha as far as mixing allows.

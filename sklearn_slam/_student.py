@@ -62,7 +62,8 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
     """What all students share: preprocessing, training, prediction.
 
     Subclasses say how a table becomes the network's input (``_fit_encoding``,
-    ``_encode``), which net learns (``_make_net``), and what its output means
+    ``_encode``), which net learns (``_make_net``), what it is given for training
+    (``_prepare_net``) and rid of after (``_release_net``), and what its output means
     (``_to_logits``).
     """
 
@@ -369,7 +370,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         split = Split(torch.arange(len(source)), none, none, none, None)
         with seeded(0):
             net = self._make_net(source, split)
-            net.callbacks = "disable"  # theirs is the training
+            net.callbacks = "disable"  # a user's callbacks are for training only
             net.initialize()
             self._check_output(net, source.X)
 

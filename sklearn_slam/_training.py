@@ -154,7 +154,7 @@ class RowLoss(nn.Module):
     def __init__(self, loss: LossFunction, to_logits: Callable[[Any], Tensor]) -> None:
         super().__init__()
         self.loss = loss
-        # Asked once: what a protocol takes to tell is no work for each step.
+        # Asked once, since isinstance of a protocol is slow beside a step.
         self.gradient = (
             loss.weighted_gradient if isinstance(loss, Differentiated) else None
         )
