@@ -105,22 +105,36 @@ class TableEncoder:
         self.columns_ = list(X.columns if is_frame(X) else range(X.shape[1]))
         named = self._columns(X)
         if is_frame(X):
-            if len(named) < X.shape[1]:
-                raise ValueError("Columns of X have the same name; rename them.")
-            self.names_ = []
-            for name, column in named.items():
-                # Dates are refused where numbers are read, at fit and after.
-                if is_numeric(column) or is_temporal(column):
-                    self.names_.append(name)
-                else:
-                    counts = _count_categories(column)
-                    singles = list(counts.values()).count(1)
-                    if singles > max(LEAST_SINGLES, SINGLE_SHARE * counts.total()):
-                        self.singular_.append(name)
-                    elif len(counts) > MAX_CATEGORIES:
-                        self.crowded_.append(name)
-                    self.codes_[name] = _frequent_categories(counts)
+            self._fit_columns(X, named)
         values = self._numbers(X, named)
+        self._fit_numbers(values)
+        self.n_numeric_ = values.shape[1] + len(self.with_missing_)
+        self.n_categories_ = [len(codes) + 1 for codes in self.codes_.values()]
+        n_bins = min(self.n_bins, MAX_BINNED // max(1, values.shape[1]))
+        if n_bins >= 2:  # one bin would repeat the number itself
+            self._fit_bins(self.transform(X)[:, : values.shape[1]], n_bins)
+        return self
+
+    def _fit_columns(self, X: Any, named: dict[Any, Any]) -> None:
+        """Tell columns of numbers from those of categories, and find the latter."""
+        if len(named) < X.shape[1]:
+            raise ValueError("Columns of X have the same name; rename them.")
+        self.names_ = []
+        for name, column in named.items():
+            # Dates are refused where numbers are read, at fit and after.
+            if is_numeric(column) or is_temporal(column):
+                self.names_.append(name)
+                continue
+            counts = _count_categories(column)
+            singles = list(counts.values()).count(1)
+            if singles > max(LEAST_SINGLES, SINGLE_SHARE * counts.total()):
+                self.singular_.append(name)
+            elif len(counts) > MAX_CATEGORIES:
+                self.crowded_.append(name)
+            self.codes_[name] = _frequent_categories(counts)
+
+    def _fit_numbers(self, values: NDArray[np.float64]) -> None:
+        """Take center and spread of columns of numbers."""
         _refuse_infinity(values)
         missing = np.isnan(values)
         # A column without any value is constant: it carries nothing.
@@ -135,12 +149,9 @@ class TableEncoder:
             spread = np.where(spread > 0, spread, np.nanstd(values, axis=0))
         self.scale_ = _inverse(spread)
         (self.with_missing_,) = np.nonzero(missing.any(axis=0))
-        self.n_numeric_ = values.shape[1] + len(self.with_missing_)
-        self.n_categories_ = [len(codes) + 1 for codes in self.codes_.values()]
-        n_bins = min(self.n_bins, MAX_BINNED // max(1, values.shape[1]))
-        if n_bins < 2:  # one bin would repeat the number itself
-            return self
-        encoded = self.transform(X)[:, : values.shape[1]]
+
+    def _fit_bins(self, encoded: NDArray[np.float32], n_bins: int) -> None:
+        """Find quantiles of encoded numbers that lie far enough apart."""
         for place, column in enumerate(encoded.T):
             lowest, *others = np.quantile(column, np.linspace(0, 1, n_bins + 1))
             edges = [float(lowest)]
@@ -149,7 +160,6 @@ class TableEncoder:
                     edges.append(float(edge))
             if len(edges) > 2:
                 self.bin_edges_[place] = edges
-        return self
 
     def transform(self, X: Any) -> Any:
         """Return encoded rows, float32 of shape (n_rows, n_encoded) or CSR.

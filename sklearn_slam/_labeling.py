@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -103,81 +103,100 @@ def label_with_teacher(
         None where all its probabilities were given and it did not arrive fitted.
     labeled, pool : ndarray of float32, shape (n_rows, n_classes)
     """
-    rows, classes, memory = task.rows, task.classes, task.memory
-    columns = teacher.classes_ if task.keeps_teacher else classes
-    given, given_beside = _align_given(task, columns, given, given_beside)
-    if teacher is None:
-        _check_all_given(rows, given, given_beside)
-        teacher = default_teacher(rows.X, task.seed)
-    elif not task.keeps_teacher and seeded:
-        teacher = with_random_state(clone(teacher), task.seed)
-    if given is None and not task.keeps_teacher and rows.weights is not None:
-        counted = np.unique(rows.labels[rows.weights > 0])
-        check_two_classes(counted, " where sample_weight is positive")
-        warn_unless_weighted(teacher)
-
-    known_by = None
+    rows, memory = task.rows, task.memory
+    given, given_beside = _align_given(task, teacher, given, given_beside)
+    known_by: Any = None
     if not task.keeps_teacher:
+        teacher = _settle_unfitted(task, teacher, given, given_beside, seeded)
         known_by = teacher, rows.X_labeled, rows.labels, rows.weights
-
-    def ask(part: Rows, name: str) -> NDArray[np.float32]:
-        if not len(part):
-            return np.empty((0, len(classes)), dtype=np.float32)
-        try:
-            return predict_soft_labels(
-                teacher,
-                part,
-                classes,
-                known_by=known_by,
-                memory=memory,
-                progress=progress,
-            )
-        except ValueError as error:
-            error.add_note(f"The teacher was asked about {name}.")
-            if isinstance(error, NotFittedError):
-                error.add_note(
-                    "It counts as fitted, as its last step is: fit it as a whole, or "
-                    "put its fitted steps into a FrozenEstimator."
-                )
-            raise
-
+    ask = partial(_ask, task, known_by=known_by, progress=progress)
     if given is not None:
         labeled_proba = given[rows.labeled_at]
     elif task.keeps_teacher:
-        labeled_proba = ask(rows.labeled_rows, "the labeled rows of X")
+        labeled_proba = ask(teacher, rows.labeled_rows, "the labeled rows of X")
     else:
         labeled_proba = cached(memory, cross_fit, ignore=["n_jobs", "progress"])(
             teacher,
             rows.X_labeled,
             rows.labels,
             task.folds,
-            classes,
+            task.classes,
             rows.weights,
             n_jobs=n_jobs,
             progress=progress,
         )
     if not task.keeps_teacher:
-        if given is None or (given_beside is None and len(rows.beside_rows)):
-            with progress.part("fit teacher", "fit", 1) as whole:
-                whole.begin()
-                teacher = cached(memory, fit_teacher)(
-                    teacher, rows.X_labeled, rows.labels, rows.weights
-                )
-                whole.end()
-        else:
-            teacher = None
+        asks = given is None or (given_beside is None and len(rows.beside_rows))
+        teacher = _fit_on_all(memory, known_by, progress) if asks else None
     if given is None:
-        of_unlabeled = ask(rows.unlabeled_rows, "the unlabeled rows of X")
+        of_unlabeled = ask(teacher, rows.unlabeled_rows, "the unlabeled rows of X")
     else:
         of_unlabeled = given[rows.unlabeled_at]
     if given_beside is None:
-        given_beside = ask(rows.beside_rows, "X_unlabeled")
+        given_beside = ask(teacher, rows.beside_rows, "X_unlabeled")
     both = of_unlabeled, given_beside
     # Most have one of them, which needs no copy.
     pool_proba = np.concatenate(both) if all(map(len, both)) else max(both, key=len)
     if task.keeps_teacher or given is not None:
         warn_if_memorized(labeled_proba, pool_proba)
     return teacher, labeled_proba, pool_proba
+
+
+def _settle_unfitted(
+    task: Task, teacher: Any, given: Any, given_beside: Any, seeded: bool
+) -> Any:
+    """Return the teacher to fit, of a seed that is settled, or raise without one."""
+    rows = task.rows
+    if teacher is None:
+        _check_all_given(rows, given, given_beside)
+        teacher = default_teacher(rows.X, task.seed)
+    elif seeded:
+        teacher = with_random_state(clone(teacher), task.seed)
+    if given is None and rows.weights is not None:
+        counted = np.unique(rows.labels[rows.weights > 0])
+        check_two_classes(counted, " where sample_weight is positive")
+        warn_unless_weighted(teacher)
+    return teacher
+
+
+def _fit_on_all(memory: Memory, recipe: Any, progress: Progress) -> Any:
+    """Return a teacher fitted on all labeled rows."""
+    with progress.part("fit teacher", "fit", 1) as part:
+        part.begin()
+        teacher = cached(memory, fit_teacher)(*recipe)
+        part.end()
+    return teacher
+
+
+def _ask(
+    task: Task,
+    teacher: Any,
+    rows: Rows,
+    name: str,
+    *,
+    known_by: Any,
+    progress: Progress,
+) -> NDArray[np.float32]:
+    """Return a fitted teacher's probabilities of rows; name them where it fails."""
+    if not len(rows):
+        return np.empty((0, len(task.classes)), dtype=np.float32)
+    try:
+        return predict_soft_labels(
+            teacher,
+            rows,
+            task.classes,
+            known_by=known_by,
+            memory=task.memory,
+            progress=progress,
+        )
+    except ValueError as error:
+        error.add_note(f"The teacher was asked about {name}.")
+        if isinstance(error, NotFittedError):
+            error.add_note(
+                "It counts as fitted, as its last step is: fit it as a whole, or "
+                "put its fitted steps into a FrozenEstimator."
+            )
+        raise
 
 
 def _check_all_given(rows: FitRows, given: Any, given_beside: Any) -> None:
@@ -193,9 +212,10 @@ def _check_all_given(rows: FitRows, given: Any, given_beside: Any) -> None:
 
 
 def _align_given(
-    task: Task, columns: NDArray[Any], given: Any, given_beside: Any
+    task: Task, teacher: Any, given: Any, given_beside: Any
 ) -> tuple[Any, Any]:
     """Check given probabilities of X and X_unlabeled; order their columns."""
+    columns = teacher.classes_ if task.keeps_teacher else task.classes
     if given_beside is not None and task.rows.X_unlabeled is None:
         raise ValueError("teacher_proba_unlabeled is given, but X_unlabeled is not.")
 
