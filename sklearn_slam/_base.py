@@ -242,21 +242,9 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         )
         with Progress.of_fit(self, rows.X_labeled, rows.labels) as progress:
             rng = check_random_state(self.random_state)
-            classes = self._find_classes(rows, keeps_teacher)
-            codes = np.searchsorted(classes, rows.labels)
-            seed = int(rng.randint(np.iinfo(np.int32).max))
-            teacher_accuracy = self._make_accuracy(classes)
-            self._prepare_student(student, rows, codes, classes, rng)
-            task = Task(
-                rows=rows,
-                keeps_teacher=keeps_teacher,
-                classes=classes,
-                codes=codes,
-                seed=seed,
-                cv=self.cv,
-                groups=groups,
-                memory=check_memory(self.memory),
-            )
+            task = self._make_task(rows, keeps_teacher, groups, rng)
+            teacher_accuracy = self._make_accuracy(task.classes)
+            self._prepare_student(student, task, rng)
             teacher, *of_teacher = label_with_teacher(
                 task,
                 self.teacher,
@@ -266,14 +254,14 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 n_jobs=self.n_jobs,
                 progress=progress,
             )
-            teacher_accuracy.fit(of_teacher[0], codes, rows.weights)
+            teacher_accuracy.fit(of_teacher[0], task.codes, rows.weights)
             labels, accuracy, label_weights = self._choose_labels(
                 task, of_teacher, teacher_accuracy, progress
             )
             knowledge = self._gather_knowledge(task, teacher, labels, accuracy)
             self._train(student, task, knowledge, rng, progress)
 
-            self.classes_ = classes
+            self.classes_ = task.classes
             self.teacher_ = teacher
             self.teacher_accuracy_ = teacher_accuracy
             self.label_accuracy_ = accuracy
@@ -501,19 +489,37 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         student._check_parameters()
         return student
 
+    def _make_task(
+        self,
+        rows: FitRows,
+        keeps_teacher: bool,
+        groups: ArrayLike | None,
+        rng: np.random.RandomState,
+    ) -> Task:
+        """Find the classes, and put together what this fit works on."""
+        classes = self._find_classes(rows, keeps_teacher)
+        return Task(
+            rows=rows,
+            keeps_teacher=keeps_teacher,
+            classes=classes,
+            codes=np.searchsorted(classes, rows.labels),
+            seed=int(rng.randint(np.iinfo(np.int32).max)),
+            cv=self.cv,
+            groups=groups,
+            memory=check_memory(self.memory),
+        )
+
     def _prepare_student(
         self,
         student: BaseStudent,
-        rows: FitRows,
-        codes: NDArray[np.intp],
-        classes: NDArray[Any],
+        task: Task,
         rng: np.random.RandomState,
     ) -> None:
         """Fit a student's preprocessing, and try its network on some rows.
 
         What is wrong with either is to be known before a teacher is fitted.
         """
-        seed = int(rng.randint(np.iinfo(np.int32).max))
+        rows, seed = task.rows, int(rng.randint(np.iinfo(np.int32).max))
         if student.random_state is None:
             student.set_params(random_state=seed)
         # The rows were checked; names and number of features are left to record.
@@ -523,7 +529,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         student._takes_nan = student._allows_nan and (
             get_tags(self).input_tags.allow_nan or rows.has_nan
         )
-        student._prepare(rows.labeled_rows, rows.pool, codes, classes)
+        student._prepare(rows.labeled_rows, rows.pool, task.codes, task.classes)
 
     def _find_classes(self, rows: FitRows, keeps_teacher: bool) -> NDArray[Any]:
         """Return the sorted classes of labels and, if it is fitted, teacher."""
