@@ -47,7 +47,7 @@ sphinx_gallery_conf = {
 }
 
 html_theme = "pydata_sphinx_theme"
-html_title = "sklearn-slam"
+html_title = "sklearn-slam: student-label mixing"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False

@@ -224,6 +224,10 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             message names which.
         TypeError
             If teacher or student is of a kind that cannot be used.
+        sklearn.exceptions.NotFittedError
+            If teacher is a frozen estimator that is not fitted.
+        FloatingPointError
+            If the training loss is no longer finite.
         """
         self._check_parameters()
         keeps_teacher = check_teacher(self.teacher)

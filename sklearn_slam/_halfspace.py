@@ -83,7 +83,7 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
 
     validation_fraction : float in (0, 1), default=0.2
         Share of the rows that is held out to estimate the noise rate or to
-        choose the best iterate; idle when neither is asked for.
+        choose the best iterate; unused otherwise.
 
     random_state : int, RandomState instance or None, default=None
         Draws the order of the rows and the held-out part.

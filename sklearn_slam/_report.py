@@ -219,7 +219,7 @@ def _teacher_outputs(
     has_label: NDArray[np.bool_],
     fit_params: Mapping[str, Any],
 ) -> dict[str, NDArray[np.float32]]:
-    """Return what ``fit`` needs to know of a teacher lest it fits another one.
+    """Return what ``fit`` needs to know of a teacher so that it fits no other.
 
     Of labeled rows that is what was said out of fold: the teacher has learned from
     them since, and would be too sure.

@@ -90,6 +90,16 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         -------
         self : object
             The fitted student.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range, a label is missing, y has one class, or
+            rows, labels and weights do not fit together.
+        TypeError
+            If module, net or preprocessor is of a kind that cannot be used.
+        FloatingPointError
+            If the training loss is no longer finite.
         """
         self._check_parameters()
         sample_weight = take_sample_weight(params, self.fit)

@@ -140,6 +140,13 @@ class CallableTeacher(ClassifierMixin, BaseEstimator):
         -------
         proba : ndarray of shape (n_rows, n_classes)
             What the function returned; a frame's columns are ordered by their names.
+
+        Raises
+        ------
+        TypeError
+            If ``predict_proba_function`` is no function.
+        ValueError
+            If a frame's columns are not named after the classes.
         """
         if not callable(self.predict_proba_function):
             raise TypeError(
