@@ -42,6 +42,16 @@ _N_CHECKPOINTS = 100
 _BLOCK = 10_000
 
 
+def _holds_no_rows_out(model: HalfspaceClassifier) -> bool:
+    """Tell whether ``partial_fit`` is there, or raise with what it takes."""
+    if model.noise_rate == "estimate" or model.iterate == "best":
+        raise AttributeError(
+            "partial_fit needs noise_rate as a number and iterate='average': an "
+            "estimate and the best iterate need held-out rows, which a stream lacks."
+        )
+    return True
+
+
 class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
     """Linear classifier for two classes whose labels were flipped at random.
 
@@ -248,7 +258,7 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
             weights = self._descent.total
         return self._set_solution(weights[:, 0], n_iter=self.max_iter)
 
-    @available_if(lambda self: self.noise_rate != "estimate" and self.iterate != "best")
+    @available_if(_holds_no_rows_out)
     def partial_fit(
         self, X: Any, y: Any, classes: Any | None = None
     ) -> HalfspaceClassifier:
@@ -373,6 +383,10 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
         if self.iterate not in ("average", "best"):
             raise ValueError(
                 f"iterate must be 'average' or 'best', got {self.iterate!r}."
+            )
+        if not isinstance(self.fit_intercept, bool | np.bool_):
+            raise ValueError(
+                f"fit_intercept must be True or False, got {self.fit_intercept!r}."
             )
         check_scalar(self.max_iter, "max_iter", Integral, min_val=1)
         check_scalar(self.batch_size, "batch_size", Integral, min_val=1)

@@ -483,3 +483,11 @@ def test_a_refused_first_call_of_a_stream_begins_none():
     with pytest.raises(ValueError, match="not in classes"):
         halfspace.partial_fit(X, y, classes=[1, 2])
     halfspace.partial_fit(X, y, classes=[0, 1]).predict(X)
+
+
+def test_what_partial_fit_takes_is_said():
+    with pytest.raises(AttributeError) as caught:
+        _ = HalfspaceClassifier().partial_fit
+    assert "noise_rate as a number" in str(caught.value.__cause__)
+    with pytest.raises(ValueError, match="fit_intercept must be True or False"):
+        HalfspaceClassifier(fit_intercept="x").fit([[0.0], [1.0]], [0, 1])
