@@ -634,7 +634,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
 
 def labels_join(rows: FitRows) -> bool:
-    """Tell whether labeled rows serve as pool rows, too: where these are fewer.
+    """Tell whether labeled rows serve as pool rows, too: where pool rows are fewer.
 
     A student learns few pool rows by heart. What teachers say of labeled rows that are
     new to them is a pool as well.
