@@ -38,11 +38,12 @@ from sklearn_slam._baseline_losses import (
     negative_learning,
     squared_logit_error,
     taylor_cross_entropy,
+    where_taught,
 )
 from sklearn_slam._composed import Weighted
 from sklearn_slam._losses import ClosedForm, cross_entropy
 from sklearn_slam._rows import Rows
-from sklearn_slam._uncertainty import ensemble_spread
+from sklearn_slam._uncertainty import _spread, ensemble_spread
 
 THREE = np.arange(3)
 FAMILY = [
@@ -110,6 +111,80 @@ def test_forward_correction_is_least_where_the_student_is_clean():
         noise = 0.3 * torch.randn(1, 3, generator=generator)
         other = torch.log_softmax(clean.log() + noise, dim=1)
         assert forward_corrected(other, noisy, transition) >= at_clean - 1e-6
+
+
+def test_forward_correction_by_a_matrix_that_is_not_symmetric():
+    # Where class 0 is true the teacher says 1 in three of ten rows; else it is right.
+    transition = torch.tensor([[0.7, 0.3], [0.0, 1.0]])
+    f = torch.tensor([[0.6, 0.4]]).repeat(3, 1)
+    labels = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
+    # It says 0 with .6 * .7, and 1 with .6 * .3 + .4.
+    zero, one = -np.log(0.42), -np.log(0.58)
+    loss = forward_corrected(f.log(), labels, transition)
+    assert_allclose(loss, [zero, one, (zero + one) / 2], rtol=1e-6)
+
+
+def test_only_what_is_taught_gets_the_loss_of_the_method(batch):
+    log_f, labels = batch[0].detach(), batch[1]
+    of_teacher = torch.tensor([True, False, False, True, True, False])
+    loss = where_taught(taylor_cross_entropy, 2)(log_f, labels, of_teacher)
+    taylor = taylor_cross_entropy(log_f, labels, 2)
+    plain = cross_entropy(log_f, labels)
+    assert (abs(taylor - plain) > 1e-3).all()
+    expected = [taylor[0], plain[1], plain[2], taylor[3], taylor[4], plain[5]]
+    assert_array_equal(loss, torch.stack(expected))
+
+
+def test_negative_learning_is_a_mean_over_what_is_excluded():
+    log_f = torch.tensor([[0.5, 0.3, 0.2]]).log().repeat(3, 1)
+    excluded = torch.tensor([[False, True, True], [True, True, True], [False] * 3])
+    half, third, fifth = -np.log([0.5, 0.7, 0.8])
+    expected = [(third + fifth) / 2, (half + third + fifth) / 3, 0.0]
+    loss = negative_learning(log_f, excluded)
+    assert_allclose(loss, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_squared_logit_error_is_half_the_mean_of_squares():
+    log_f = torch.tensor([[-1.0, -2.0, -4.0], [0.0, 0.0, 0.0]])
+    wanted = torch.tensor([[-2.0, -4.0, -4.0], [0.0, 0.0, 6.0]])
+    # (1 + 4 + 0) / 3 / 2 and 36 / 3 / 2.
+    assert_allclose(squared_logit_error(log_f, wanted), [5 / 6, 6.0], rtol=1e-6)
+
+
+def test_variational_distance_is_its_formula_in_training_and_absent_else(batch):
+    log_f, labels = batch[0].detach(), batch[1]
+    rng = np.random.RandomState(0)
+    matrix, offset, rho = (
+        rng.normal(size=(4, 4)),
+        rng.normal(size=4),
+        rng.normal(size=4),
+    )
+    teacher_log_proba = np.log(rng.dirichlet(np.ones(4), size=6))
+    of_teacher = np.array([True, False, True, True, False, True])
+    loss = VariationalDistance(cross_entropy, 4, 0.3).double()
+    for name, value in {"matrix": matrix, "offset": offset, "rho": rho}.items():
+        getattr(loss, name).data = torch.from_numpy(value)
+    targets = {
+        "labels": labels,
+        "teacher_log_proba": torch.from_numpy(teacher_log_proba),
+        "of_teacher": torch.from_numpy(of_teacher),
+    }
+    plain = cross_entropy(log_f, labels).numpy()
+    mean = log_f.numpy() @ matrix + offset
+    variance = np.log1p(np.exp(rho)) + 1e-5
+    terms = (mean - teacher_log_proba) ** 2 / variance + np.log(variance)
+    term = 0.3 * terms.mean(axis=1) / 2
+    with torch.no_grad():
+        assert_allclose(loss(log_f, **targets), plain + of_teacher * term)
+        # What is learned would go on falling, whatever becomes of the student.
+        assert_array_equal(loss.eval()(log_f, **targets), plain)
+
+
+def test_uncertainty_is_the_standard_deviation():
+    answers = [np.array([[0.2, 0.5]]), np.array([[0.4, 0.5]]), np.array([[0.9, 0.5]])]
+    # Around .5 the squares of .3, .1 and .4 add up to .26.
+    expected = [[np.sqrt(0.26 / 3), 0.0]]
+    assert_allclose(_spread(iter(answers)), expected, atol=1e-12)
 
 
 def test_negative_learning_costs_what_is_excluded_only(batch):

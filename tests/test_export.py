@@ -126,6 +126,16 @@ def test_a_frame_gives_the_same_from_the_graph(frame, to_frame, n_rows):
     assert_equal_predictions(student, rows, feed_of(session_of(student), rows))
 
 
+@pytest.mark.parametrize("column", ["town", "grade"])
+def test_a_text_new_to_any_column_is_unknown_there(frame, column):
+    X, y = frame
+    student = fitted(X.astype({"grade": object}), y)
+    rows = X.astype({"grade": object}).head(30)
+    rows[column] = "elsewhere"
+    assert list(student.encoder_.codes_) == ["town", "grade"]
+    assert_equal_predictions(student, rows, feed_of(session_of(student), rows))
+
+
 def test_categories_of_any_type_are_text(frame):
     X, y = wide_frame(frame[0]), frame[1]
     student = fitted(X, y)

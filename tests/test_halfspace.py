@@ -82,6 +82,48 @@ def test_steps_follow_the_mixed_direction():
         assert_allclose(halfspace.decision_function(X), expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("max_iter", [1, 3, 7])
+def test_fit_averages_over_as_many_passes_as_are_asked_for(max_iter):
+    # A pass is one step, of all rows, so that their order does not matter.
+    X, signs = gaussian(50, np.random.default_rng(0))
+    signs = flip(signs, 0.2, np.random.default_rng(1))
+    rate, margin = 0.2, 0.05
+    halfspace = HalfspaceClassifier(
+        noise_rate=rate,
+        margin=margin,
+        fit_intercept=False,
+        batch_size=50,
+        max_iter=max_iter,
+        random_state=0,
+    ).fit(X, signs)
+    Z = X / np.linalg.norm(X, axis=1).max()
+    w, squares, iterates = np.zeros(5), 0.0, []
+    for _ in range(max_iter):
+        scores = Z @ w
+        residual = (1 - 2 * rate) * np.sign(scores) - signs
+        g = Z.T @ (residual / np.maximum(np.abs(scores), margin)) / 50
+        squares += g @ g
+        w = w - np.sqrt(2) * g / np.sqrt(squares)
+        w /= max(1, np.linalg.norm(w))
+        iterates.append(w)
+    average = np.mean(iterates, axis=0)
+    expected = Z @ average / np.linalg.norm(average)
+    assert_allclose(halfspace.decision_function(X), expected, atol=1e-12)
+    assert halfspace.n_iter_ == max_iter
+    if max_iter > 1:  # or the average would be the last one
+        last = Z @ w / np.linalg.norm(w)
+        assert abs(halfspace.decision_function(X) - last).max() > 1e-3
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_the_constant_is_the_root_mean_square_of_the_lengths(fit_intercept):
+    X = np.array([[3.0, 0.0], [0.0, -4.0], [0.0, 5.0]])
+    halfspace = HalfspaceClassifier(noise_rate=0.1, fit_intercept=fit_intercept)
+    halfspace.fit(X, [0, 0, 1])
+    square = (9 + 16 + 25) / 3 if fit_intercept else 0.0
+    assert halfspace.radius_ == pytest.approx(np.sqrt(25 + square))
+
+
 def test_without_noise_only_mistakes_move_the_halfspace():
     # Steps are at most 2 / margin long and none without a mistake; a mistake
     # has inner product >= 2 with w - w* (>= 1 at w = 0). The regret bound
@@ -260,6 +302,35 @@ def test_estimated_noise_rate(rate):
     # candidate's own error can only add; it is the size of the tolerance here.
     deviation = np.sqrt(np.log(2 * 10 * 1e6) / (2 * 4_000))
     assert abs(halfspace.noise_rate_ - rate) <= deviation
+
+
+def test_the_noise_rate_is_what_held_out_rows_show():
+    # One feature: each candidate finds its sign, as the rows to learn are clean. Three
+    # of ten held-out labels are flipped.
+    X = np.tile([1.0, -1.0], 15)[:, np.newaxis]
+    y = X[:, 0].copy()
+    y[20:23] *= -1
+    halfspace = HalfspaceClassifier(fit_intercept=False).fit(X, y)
+    rows = halfspace._lift(X, y, np.ones(30))
+    rng = np.random.RandomState(0)
+    parts = np.arange(20), np.arange(20, 30)
+    assert halfspace._estimate_noise(rows, *parts, rng) == pytest.approx(0.3)
+
+
+def test_the_rows_that_show_the_noise_rate_are_not_learned_from(monkeypatch):
+    seen = []
+    estimate = HalfspaceClassifier._estimate_noise
+
+    def recorded(self, rows, learned, held_out, rng):
+        seen.append((learned, held_out))
+        return estimate(self, rows, learned, held_out, rng)
+
+    monkeypatch.setattr(HalfspaceClassifier, "_estimate_noise", recorded)
+    X, signs = gaussian(100, np.random.default_rng(0))
+    HalfspaceClassifier(validation_fraction=0.3, random_state=0).fit(X, signs)
+    ((learned, held_out),) = seen
+    assert (len(learned), len(held_out)) == (70, 30)
+    assert sorted([*learned, *held_out]) == list(range(100))
 
 
 def test_pure_noise_gives_the_largest_estimate_and_still_predicts():

@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy, one_hot
 
 from sklearn_slam import mixing_loss
+from sklearn_slam._baseline_losses import forward_corrected
 
 
 def rows(n_rows=6, n_classes=5, k=3, seed=0, alpha_from=0.3):
@@ -56,13 +57,30 @@ def test_alpha_one_is_plain_distillation():
     torch.testing.assert_close(gradient_of(loss, logits), gradient_of(plain, logits))
 
 
-def test_two_classes_make_both_forms_coincide_and_sum_to_one():
-    _, _, alpha, top_k = rows(n_classes=2, k=2)
-    forms = [others_of(alpha, top_k, normalize) for normalize in (True, False)]
-    torch.testing.assert_close(*forms)
-    f = torch.softmax(rows(n_classes=2, k=2)[0], dim=1)
-    mixture = alpha.unsqueeze(1) * f + forms[0] * (1 - f)
+def mixture_of(logits, alpha, others):
+    """Return the mixture that the loss compares, of the losses of hard labels."""
+    losses = [
+        mixing_loss(logits, hard.expand_as(logits), alpha, others)
+        for hard in torch.eye(logits.shape[1], dtype=logits.dtype)
+    ]
+    return torch.stack(losses, dim=1).neg().exp()
+
+
+def test_two_classes_make_the_mixture_sum_to_one():
+    logits, _, alpha, top_k = rows(n_classes=2, k=2)
+    mixture = mixture_of(logits, alpha, others_of(alpha, top_k, True))
     torch.testing.assert_close(mixture.sum(dim=1), torch.ones_like(alpha))
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("k", [2, 4])
+def test_the_mixture_is_not_made_a_distribution(normalize, k):
+    # With the student's mass m in the top k, 1 - f adds up to k - m there.
+    logits, _, alpha, top_k = rows(k=k)
+    mass = (torch.softmax(logits, dim=1) * top_k).sum(dim=1)
+    total = alpha + (1 - alpha) * (k - mass) / (k - 1 if normalize else 1)
+    mixture = mixture_of(logits, alpha, others_of(alpha, top_k, normalize))
+    torch.testing.assert_close(mixture.sum(dim=1), total)
 
 
 def test_two_classes_and_alpha_one_half_teach_nothing():
@@ -86,9 +104,11 @@ def test_mass_inside_the_top_k_makes_it_forward_correction():
     loss = mixing_loss(logits, labels, alpha, others_of(alpha, top_k, True))
     ones, eye = torch.ones(k, k).double(), torch.eye(k).double()
     matrix = 0.7 * eye + 0.3 / (k - 1) * (ones - eye)
-    corrected = torch.softmax(inside, dim=1) @ matrix
-    expected = -(labels[:, :k] * corrected.log()).sum(dim=1)
-    torch.testing.assert_close(loss, expected)
+    log_f = torch.log_softmax(inside, dim=1)
+    corrected = forward_corrected(log_f, labels[:, :k], matrix)
+    torch.testing.assert_close(loss, corrected)
+    expected = -(labels[:, :k] * (log_f.exp() @ matrix).log()).sum(dim=1)
+    torch.testing.assert_close(corrected, expected)
 
 
 def test_with_hard_labels_k_drops_out_of_the_form_not_normalized():

@@ -130,6 +130,21 @@ def test_equal_scores_share_a_bin():
     np.testing.assert_allclose(rates.share, [0.9, 0.1])
 
 
+def test_bins_and_what_is_in_them_are_weighted():
+    # The first row is half of the weight, and so alone in the first of two bins.
+    score = np.array([0.2, 0.4, 0.6, 0.8])
+    hits = np.array([True, False, True, True])
+    rates = HitRates.of(score, hits, 2, np.array([6.0, 3.0, 1.0, 2.0]))
+    np.testing.assert_allclose(rates.share, [0.5, 0.5])
+    np.testing.assert_allclose(rates.score, [0.2, (3 * 0.4 + 0.6 + 2 * 0.8) / 6])
+    np.testing.assert_allclose(rates.rate, [1.0, 0.5])
+    assert rates.distance == pytest.approx(0.5 * 0.8 + 0.5 * abs(0.5 - 3.4 / 6))
+    # So are equal scores, which are one value.
+    ties = HitRates.of(np.array([0.5, 0.5, 0.9]), hits[:3], 1, np.array([2.0, 1.0, 3]))
+    np.testing.assert_allclose(ties.score, [(3 * 0.5 + 3 * 0.9) / 6])
+    np.testing.assert_allclose(ties.rate, [5 / 6])
+
+
 def test_wilson_interval_solves_its_equation_and_stays_in_the_unit_interval():
     rate, size = np.array([0.0, 0.3, 1.0]), np.array([10.0, 50.0, 5.0])
     low, high = wilson_interval(rate, size)

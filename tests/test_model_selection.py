@@ -118,6 +118,16 @@ def test_random_state_decides_the_folds():
     assert tests(0) != tests(1)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_each_fold_has_its_share_of_each_class(seed):
+    y = np.repeat([0.0, 1.0, 2.0, np.nan], [5, 15, 30, 10])
+    X = np.zeros((len(y), 1))
+    for train, test in SemiSupervisedSplit(5, random_state=seed).split(X, y):
+        assert_array_equal(np.bincount(y[test].astype(int)), [1, 3, 6])
+        of_labeled = y[train][~np.isnan(y[train])].astype(int)
+        assert_array_equal(np.bincount(of_labeled), [4, 12, 24])
+
+
 @pytest.mark.parametrize("cv", [3, StratifiedKFold(4)])
 def test_number_of_folds(cv):
     splitter = clone(SemiSupervisedSplit(cv))

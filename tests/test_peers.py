@@ -387,3 +387,51 @@ def test_rows_that_weigh_nothing_leave_the_others_their_weight(table, monkeypatc
     )
     assert seen
     assert all(unique == [1.0] for unique in seen)
+
+
+def test_pool_labels_are_combined_with_the_exponents_of_the_labeled_rows(
+    table, monkeypatch
+):
+    X, y, pool = table
+    rng = np.random.RandomState(0)
+    # The teacher names the true class of most labeled rows, and of others class 0; two
+    # peers say the same of all rows, the second what is far from the labels' shares.
+    said = np.where(rng.uniform(size=400) < 0.7, np.r_[y, rng.choice(3, 280)], 0)
+    proba = (0.8 * np.eye(3)[said] + 0.2 / 3).astype(np.float32)
+    views = {"one": [0.3, 0.4, 0.3], "other": [0.8, 0.1, 0.1]}
+
+    def make_kinds(*args):
+        return {
+            name: lambda weights, view=view: (
+                lambda block: np.tile(np.float32(view), (len(block), 1))
+            )
+            for name, view in views.items()
+        }
+
+    found = []
+
+    def recorded(*args, **params):
+        found.append(label_with_peers(*args, **params))
+        return found[-1]
+
+    monkeypatch.setattr(_peers, "_make_kinds", make_kinds)
+    monkeypatch.setattr(_slam, "label_with_peers", recorded)
+    quick(None, peers=True).fit(
+        X,
+        y,
+        X_unlabeled=pool,
+        teacher_proba=proba[:120],
+        teacher_proba_unlabeled=proba[120:],
+    )
+    ((labeled, of_pool, exponents),) = found
+    assert list(exponents) == ["teacher", "one", "other"]
+    assert np.ptp(list(exponents.values())) > 0.1  # or equal ones would do as well
+    for rows, combined in ((proba[:120], labeled), (proba[120:], of_pool)):
+        product = 1.0
+        for weight, source in zip(
+            exponents.values(), [rows, *views.values()], strict=True
+        ):
+            # A thousandth of the uniform distribution, so that none excludes a class.
+            product = product * (0.999 * np.array(source) + 0.001 / 3) ** weight
+        product /= product.sum(axis=1, keepdims=True)
+        assert_allclose(combined, product, atol=1e-5)
