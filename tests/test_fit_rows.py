@@ -52,6 +52,21 @@ def test_what_a_student_does_not_take_is_refused_before_a_teacher_learns(frame, 
         validated(rows=np.where(X == 3, value, X), frame=frame)
 
 
+def test_the_pool_is_what_has_no_label_and_then_what_lies_beside():
+    # Labeled rows between the others, so that positions are no slices.
+    order = [3, 0, 4, 1, 2, 5]
+    rows = validate_fit_rows(
+        BaseEstimator(), X[order], Y[order], POOL, np.arange(1.0, 7.0), [7, 8, 9, 10],
+        None, unlabeled_label=None, allow_nan=False, numeric=True,
+    )  # fmt: skip
+    assert_array_equal(rows.X_labeled, X[[0, 1, 2]])
+    assert_array_equal(rows.labels, [0, 1, 0])
+    pool = np.concatenate([table for table, _ in rows.pool.chunks()])
+    assert_array_equal(pool, np.concatenate([X[[3, 4, 5]], POOL]))
+    assert_array_equal(rows.weights, [2, 4, 5])
+    assert_array_equal(rows.pool_weights, [1, 3, 6, 7, 8, 9, 10])
+
+
 def test_rows_that_weigh_nothing_leave_their_part_something():
     rows = validated(POOL, weights=[0, 1, 1, 0, 0, 0])
     assert_array_equal(rows.weights, [0, 1, 1])

@@ -24,7 +24,8 @@ from sklearn_slam import (
     _slam,
 )
 from sklearn_slam._peers import label_with_peers
-from sklearn_slam._training import StudentNet
+from sklearn_slam._progress import Progress
+from sklearn_slam._training import StudentNet, in_memory
 
 pytestmark = pytest.mark.filterwarnings("ignore:The student learns from the peers")
 
@@ -230,6 +231,43 @@ def test_rounded_probabilities_of_a_class_not_seen(table, total):
     with pytest.warns(UserWarning, match="No labeled row has class"):
         model = quick(teacher).fit(X[two], y[two], X_unlabeled=pool)
     assert np.isfinite(model.predict_proba(X)).all()
+
+
+def test_rows_that_are_tested_again_get_the_average_of_each_kind():
+    codes = np.array([0, 0, 1, 1, 1])
+    weights = np.array([1.0, 2.0, 3.0, 1.0, 1.0])
+    folds = [
+        (np.array([0, 2]), np.array([1, 3, 4])),
+        (np.array([1, 2, 2]), np.array([0, 4])),
+        (np.array([1, 4]), np.array([4, 2])),
+    ]
+
+    def learn(power):
+        def learned(of_fold):
+            total = np.bincount(codes, of_fold**power, minlength=2)
+            share = (total / total.sum()).astype(np.float32)
+            # The row's number in the first column tells which rows are asked for.
+            return lambda rows: share * (1 + rows.table)
+
+        return learned
+
+    found = _peers._cross_fit(
+        [learn(1), learn(2)],
+        in_memory(np.arange(5, dtype=np.float32)[:, None]),
+        folds,
+        codes,
+        weights,
+        np.full((5, 2), 0.5, dtype=np.float32),
+        Progress(),
+    )
+    # By fold: weights 1 and 3; 2 and 3 twice; 2 and 1.
+    for power, said in enumerate(found, 1):
+        first, second, third = (
+            np.array([a**power, b**power]) / (a**power + b**power)
+            for a, b in ((1, 3), (2, 6), (2, 1))
+        )
+        expected = [second, first, third, first, (first + second + third) / 3]
+        assert_allclose(said, np.array(expected) * np.arange(1, 6)[:, None], rtol=1e-6)
 
 
 def test_folds_may_be_masks(table, teacher):

@@ -3,6 +3,7 @@
 import pickle
 import re
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -40,6 +41,7 @@ from sklearn_slam import (
     PlainDistiller,
     SemiSupervisedSplit,
     SLaMDistiller,
+    TeacherAccuracy,
     TorchStudent,
     UnlabeledPool,
     WeightedDistiller,
@@ -108,10 +110,203 @@ def test_rows_without_label_are_the_pool(table, teacher, labels):
 
 def test_both_kinds_of_pool_are_used(table, teacher):
     X, y, pool = table
-    target = np.where(np.arange(len(y)) < 100, y.astype(float), np.nan)
+    target = np.where(np.arange(len(y)) < 60, y.astype(float), np.nan)
     both = quick(teacher).fit(X, target, X_unlabeled=pool)
-    alone = quick(teacher).fit(X[:100], y[:100], X_unlabeled=np.r_[X[100:], pool])
+    assert both.n_unlabeled_ == 30 + len(pool)
+    alone = quick(teacher).fit(X[:60], y[:60], X_unlabeled=np.r_[X[60:], pool])
     assert_allclose(both.predict_proba(X), alone.predict_proba(X), atol=1e-6)
+    # Order decides what is drawn together: the other one is another student.
+    swapped = quick(teacher).fit(X[:60], y[:60], X_unlabeled=np.r_[pool, X[60:]])
+    assert np.abs(both.predict_proba(X) - swapped.predict_proba(X)).max() > 1e-4
+
+
+@pytest.fixture
+def taught(monkeypatch):
+    """What the student was given to learn, and to be calibrated by."""
+    given = SimpleNamespace(lesson=None, calibration=None)
+    fit_lesson, fit_temperature = BaseStudent._fit_lesson, BaseStudent._fit_temperature
+
+    def keep_lesson(student, lesson, progress):
+        given.lesson = lesson
+        return fit_lesson(student, lesson, progress)
+
+    def keep_calibration(student, pool, proba, weights, rng, *, least):
+        given.calibration = pool, proba, weights, least
+        return fit_temperature(student, pool, proba, weights, rng, least=least)
+
+    monkeypatch.setattr(BaseStudent, "_fit_lesson", keep_lesson)
+    monkeypatch.setattr(BaseStudent, "_fit_temperature", keep_calibration)
+    return given
+
+
+def rows_of(rows):
+    return np.concatenate([X for X, _ in rows.chunks()])
+
+
+def powers(proba, temperature):
+    """Return tempered probabilities as the definition has them."""
+    raised = np.asarray(proba, dtype=np.float64) ** (1 / temperature)
+    return raised / raised.sum(axis=1, keepdims=True)
+
+
+def two_part_pool(table):
+    """Return a fit's arguments: every second row of X is unlabeled, all differ.
+
+    The teacher is right in four rows of five, and says so of two in three.
+    """
+    X, y, pool = table
+    rng = np.random.RandomState(0)
+    number = np.arange(len(X))
+    has_label = number % 2 == 0
+
+    def saying(top):
+        return 0.5 * rng.dirichlet(np.ones(3), len(top)) + 0.5 * np.eye(3)[top]
+
+    return has_label, {
+        "X": X,
+        "y": np.where(has_label, y, np.nan),
+        "X_unlabeled": pool,
+        "teacher_proba": saying(np.where(number // 2 % 5, y, (y + 1) % 3)),
+        "teacher_proba_unlabeled": saying(np.arange(len(pool)) % 3),
+        "sample_weight": rng.uniform(1, 2, len(X)),
+        "sample_weight_unlabeled": rng.uniform(1, 2, len(pool)),
+    }
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0, "auto"])
+def test_each_row_is_taught_its_own_label_and_weight(table, taught, temperature):
+    has_label, given = two_part_pool(table)
+    slam = quick(teacher_temperature=temperature, alpha_min=0.55).fit(**given)
+    lesson, n_labeled = taught.lesson, has_label.sum()
+    assert_array_equal(rows_of(lesson.labeled), given["X"][has_label])
+    assert_array_equal(
+        rows_of(lesson.pool), np.r_[given["X"][~has_label], given["X_unlabeled"]]
+    )
+    said = np.r_[given["teacher_proba"][~has_label], given["teacher_proba_unlabeled"]]
+    if temperature == "auto":
+        temperature = 0.7 * slam.teacher_accuracy_.temperature_
+        assert abs(temperature - 1) > 0.01  # which would leave labels as they are
+    labels = lesson.targets["labels"].numpy()
+    assert_array_equal(labels[:n_labeled], np.eye(3)[table[1][has_label]])
+    assert_allclose(labels[n_labeled:], powers(said, temperature), atol=1e-5)
+    weights = given["sample_weight"]
+    assert_allclose(
+        lesson.weights,
+        np.r_[
+            weights[has_label], weights[~has_label], given["sample_weight_unlabeled"]
+        ],
+    )
+    # Margins are of the labels before they are tempered.
+    ordered = np.sort(said, axis=1)
+    margin = ordered[:, -1] - ordered[:, -2]
+    alpha = np.maximum(slam.teacher_accuracy_.alpha(margin), 0.55)
+    assert_allclose(lesson.targets["alpha"][n_labeled:], alpha, atol=1e-5)
+    assert_array_equal(lesson.targets["alpha"][:n_labeled], 1)
+
+
+@pytest.mark.parametrize("weight_of", ["sample_weight", "sample_weight_unlabeled"])
+def test_weights_of_one_part_are_kept_without_those_of_the_other(
+    table, taught, weight_of
+):
+    has_label, given = two_part_pool(table)
+    n_rows, n_beside = len(given["X"]), len(given["X_unlabeled"])
+    for name in {"sample_weight", "sample_weight_unlabeled"} - {weight_of}:
+        del given[name]
+    quick().fit(**given)
+    weights = given.get("sample_weight", np.ones(n_rows))
+    beside = given.get("sample_weight_unlabeled", np.ones(n_beside))
+    expected = np.r_[weights[has_label], weights[~has_label], beside]
+    assert_allclose(taught.lesson.weights, expected)
+
+
+@pytest.mark.parametrize("sure", [False, True])
+def test_the_student_is_calibrated_by_the_calibrated_teacher(table, taught, sure):
+    has_label, given = two_part_pool(table)
+    if sure:
+        # Right as often, and sure of nearly all it says.
+        for name in ("teacher_proba", "teacher_proba_unlabeled"):
+            given[name] = powers(given[name], 0.1)
+    slam = quick().fit(**given)
+    pool, proba, weights, least = taught.calibration
+    temperature = slam.label_accuracy_.temperature_
+    assert temperature > 1.1 if sure else temperature < 0.9
+    said = np.r_[given["teacher_proba"][~has_label], given["teacher_proba_unlabeled"]]
+    assert_allclose(proba, powers(said, temperature), atol=1e-5)
+    assert least == min(1, temperature)
+    assert_array_equal(rows_of(pool), rows_of(taught.lesson.pool))
+    assert_array_equal(weights, taught.lesson.weights[has_label.sum() :])
+
+
+def test_rows_that_weigh_nothing_count_in_no_share(table, taught, teacher):
+    X, y, pool = table
+    weights = np.r_[np.zeros(20), np.full(20, 3.0)]
+    beside = np.r_[np.zeros(110), np.full(200, 5.0)]
+    quick(teacher).fit(
+        X[:40],
+        y[:40],
+        X_unlabeled=pool,
+        sample_weight=weights,
+        sample_weight_unlabeled=beside,
+    )
+    # Within the bounds of .05 and .15; 40 of 350 rows would be .114.
+    assert taught.lesson.labeled_share == pytest.approx(20 / 220)
+    quick(teacher).fit(X[:40], y[:40], X_unlabeled=pool)
+    assert taught.lesson.labeled_share == pytest.approx(40 / 350)
+
+
+@pytest.mark.parametrize("alpha", ["isotonic", 0.6, lambda margin: 0.6 + 0 * margin])
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.filterwarnings("ignore:alpha=0.6 is raised to 0.8")
+def test_the_bound_on_alpha_holds_for_every_source(table, taught, alpha, normalize):
+    X, y, pool = table
+    # Right in three rows of five, so that no estimate exceeds .8 everywhere.
+    said = np.where(np.arange(len(y)) % 5 < 3, y, (y + 1) % 3)
+    proba = 0.5 * np.eye(3)[said] + 0.5 / 3
+    slam = quick(alpha=alpha, alpha_min=0.8, normalize=normalize)
+    slam.fit(
+        X,
+        y,
+        X_unlabeled=pool,
+        teacher_proba=proba,
+        teacher_proba_unlabeled=np.resize(proba, (len(pool), 3)),
+    )
+    assert slam.teacher_accuracy_.alpha([0.5]) == pytest.approx(0.6)
+    assert_allclose(taught.lesson.targets["alpha"][len(y) :], 0.8)
+
+
+def test_score_weighs_rows(table, teacher):
+    X, y, pool = table
+    slam = quick(teacher).fit(X, y, X_unlabeled=pool)
+    predicted = slam.predict(X)
+    right = np.arange(len(X)) % 3 > 0
+    truth = np.where(right, predicted, (predicted + 1) % 3).astype(float)
+    weights = np.random.RandomState(0).uniform(size=len(X))
+    expected = weights[right].sum() / weights.sum()
+    assert slam.score(X, truth, sample_weight=weights) == pytest.approx(expected)
+    assert slam.score(X, truth) == pytest.approx(2 / 3)
+    assert abs(expected - 2 / 3) > 1e-3
+    # A row without a label takes its weight with it.
+    known = np.arange(len(X)) >= 40
+    truth[~known] = np.nan
+    expected = weights[right & known].sum() / weights[known].sum()
+    assert slam.score(X, truth, sample_weight=weights) == pytest.approx(expected)
+
+
+def test_what_is_known_of_the_teacher_is_weighted(table):
+    has_label, given = two_part_pool(table)
+    # The fifth that it is wrong about counts three times, yet less than the others.
+    right = given["teacher_proba"].argmax(axis=1) == table[1]
+    given["sample_weight"] = np.where(right, 1.0, 3.0)
+    slam = quick().fit(**given)
+    proba, codes = given["teacher_proba"][has_label], table[1][has_label]
+    weights, grid = given["sample_weight"][has_label], np.linspace(0, 1, 21)
+    weighted = TeacherAccuracy().fit(proba, codes, weights)
+    plain = TeacherAccuracy().fit(proba, codes)
+    assert_array_equal(slam.teacher_accuracy_.sample_weight_, weights)
+    assert_allclose(slam.teacher_accuracy_.alpha(grid), weighted.alpha(grid))
+    found = slam.teacher_accuracy_.temperature_
+    assert found == pytest.approx(weighted.temperature_, rel=1e-3)
+    assert found != pytest.approx(plain.temperature_, rel=1e-2)
 
 
 @pytest.mark.parametrize("names", [["no", "yes", "maybe"], [3.5, 1.5, 2.5]])
@@ -627,6 +822,7 @@ def test_real_teachers(frame, name):
         ({"device": "nowhere"}, "device='nowhere' is not available"),
         ({"alpha": lambda margin: margin[:1]}, "alpha returned shape"),
         ({"alpha": lambda margin: margin - 2}, "alpha returned values outside"),
+        ({"alpha": np.zeros_like}, "alpha returned values outside"),
     ],
 )
 def test_bad_parameters(table, teacher, params, message):

@@ -4,11 +4,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_slam import _soft_labels
 from sklearn_slam._soft_labels import (
-    TEMPERATURE_BOUNDS,
     calibrating_temperature,
     combined,
     combining_exponents,
     margins,
+    smoothed,
     temper,
     top_k_mask,
     true_class_rank,
@@ -73,6 +73,20 @@ def test_rank_below_k_is_membership_of_the_top_k(proba):
         assert_array_equal(mask[np.arange(len(y)), y], rank < k)
 
 
+def test_many_ties_go_to_the_lower_index():
+    # Twenty classes: some sorts keep the order of fewer equals by chance.
+    proba = np.random.RandomState(0).randint(1, 4, (200, 20)).astype(float)
+    proba[0] = 1.0
+    proba /= proba.sum(axis=1, keepdims=True)
+    for k in (1, 7, 13):
+        mask = top_k_mask(proba, np.full(200, k))
+        for row, inside in zip(proba, mask, strict=True):
+            order = sorted(range(20), key=lambda j, row=row: (-row[j], j))
+            assert_array_equal(np.flatnonzero(inside), sorted(order[:k]))
+    for truth in (0, 9, 19):
+        assert true_class_rank(proba[:1], np.array([truth])) == truth
+
+
 def test_rank_is_zero_where_the_teacher_is_right():
     proba = draw()
     assert_array_equal(true_class_rank(proba, proba.argmax(axis=1)), 0)
@@ -132,7 +146,7 @@ def test_calibration_recovers_a_known_temperature(temperature):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_calibrating_temperature_is_bounded(dtype):
-    lower, upper = TEMPERATURE_BOUNDS
+    lower, upper = 0.1, 10
     proba = draw(200, dtype=dtype)
     right = calibrating_temperature(proba, proba.argmax(axis=1))
     wrong = calibrating_temperature(proba, proba.argmin(axis=1))
@@ -151,6 +165,31 @@ def test_calibration_weighs_rows_like_repeated_ones():
     weighted = calibrating_temperature(proba, y, times)
     repeated = calibrating_temperature(proba.repeat(times, axis=0), y.repeat(times))
     assert_allclose(weighted, repeated, rtol=1e-3)
+
+
+@pytest.mark.parametrize("share_right", [0.6, 0.9])
+def test_a_teacher_that_says_exactly_zero_is_calibrated_as_if_it_said_a_little(
+    share_right,
+):
+    y = (np.arange(100) >= 100 * share_right).astype(int)
+    certain = np.tile([1.0, 0.0], (100, 1))
+    # A share of .001 of the uniform leaves odds of .9995 to .0005; tempered, they are
+    # to be those of being right.
+    wanted = np.log(0.9995 / 0.0005) / np.log(share_right / (1 - share_right))
+    found = calibrating_temperature(certain, y)
+    # 18.7 is beyond the bound.
+    assert_allclose(found, min(wanted, 10), rtol=1e-3)
+
+
+def test_a_source_that_says_exactly_zero_excludes_no_class_alone():
+    never, sure = np.array([[1.0, 0.0]]), np.array([[0.001, 0.999]])
+    assert_allclose(smoothed(never), [[0.9995, 0.0005]])
+    assert_allclose(combined([never], [1.0]), [[0.9995, 0.0005]], rtol=1e-5)
+    odds = 0.0005 / 0.9995 * (0.999 * 0.999 + 0.0005) / (0.999 * 0.001 + 0.0005)
+    both = combined([never, sure], [1.0, 1.0])
+    assert_allclose(both, [[1 / (1 + odds), odds / (1 + odds)]], rtol=1e-5)
+    # Three to one against it, the class is possible after all.
+    assert combined([never, sure], [1.0, 3.0])[0, 1] > 0.99
 
 
 @pytest.mark.usefixtures("chunks")

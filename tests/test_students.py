@@ -1,6 +1,7 @@
 """Students: their forms, their training, their prediction."""
 
 import warnings
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -21,6 +22,10 @@ from skorch.dataset import ValidSplit
 from torch import nn
 
 from sklearn_slam import MLPStudent, SkorchStudent, SLaMDistiller, TorchStudent
+from sklearn_slam._lesson import Lesson
+from sklearn_slam._progress import Progress
+from sklearn_slam._rows import Rows
+from sklearn_slam._training import StudentNet
 
 
 class SmallNet(nn.Sequential):
@@ -188,12 +193,131 @@ def test_train_split_of_ones_own_warns(table):
         distill(table, skorch_net(train_split=ValidSplit(3)))
 
 
-def test_early_stopping_restores_the_best_epoch(table):
-    X, y, pool = table
-    slam = distill((X, y, np.tile(pool, (3, 1))), MLPStudent((32,)), max_epochs=30)
-    losses = [epoch["valid_loss"] for epoch in slam.history_]
-    assert len(losses) == slam.n_epochs_ <= 30
-    assert min(losses) < losses[0]
+class BestAfterThree(nn.Linear):
+    """Agrees best with a teacher that knows nothing after three epochs of four steps.
+
+    Against equal probabilities the loss of logits (s, 0, 0) is convex in s, and least
+    at s = 0.
+    """
+
+    def __init__(self, n_features, n_classes):
+        super().__init__(n_features, n_classes)
+        self.register_buffer("n_steps", torch.zeros(()))
+        self.seen = {}
+
+    def forward(self, X):
+        if self.training:
+            self.n_steps += 1
+            return super().forward(X)
+        self.seen[int(self.n_steps)] = self.weight.detach().clone()
+        logits = torch.zeros(len(X), self.out_features)
+        logits[:, 0] = self.n_steps - 12
+        return logits
+
+
+def test_early_stopping_ends_training_and_restores_the_best_epoch():
+    X = np.random.RandomState(0).normal(size=(81, 5))
+    lesson = replace(
+        Lesson.of_labels(Rows.of(X[:1]), np.array([0]), 3),
+        pool=Rows.of(X[1:]),
+        targets={"labels": torch.full((81, 3), 1 / 3)},
+        labeled_share=0.0,
+    )
+    student = TorchStudent(
+        BestAfterThree,
+        max_epochs=50,
+        batch_size=18,  # of 72 rows: 8 of 80 are held out
+        early_stopping=True,
+        lr=0.1,
+        random_state=0,
+    )
+    student._validate(X, reset=True)
+    student._prepare(lesson.labeled, lesson.pool, lesson.y, np.arange(3))
+    student._fit_lesson(lesson, Progress())
+    losses = [epoch["valid_loss"] for epoch in student.history_]
+    assert int(np.argmin(losses)) == 2
+    assert losses[2] == pytest.approx(np.log(3))
+    # Ten epochs, a fifth of 50, passed without progress.
+    assert len(losses) == student.n_epochs_ == 13
+    module = student.module_
+    assert module.n_steps == 12
+    assert torch.equal(module.weight, module.seen[12])
+    assert not torch.equal(module.weight, module.seen[13 * 4])
+
+
+@pytest.mark.parametrize("early_stopping", ["auto", False])
+def test_training_that_is_not_watched_goes_to_its_end(table, early_stopping):
+    X, y, _ = table
+    student = MLPStudent((8,), max_epochs=7, early_stopping=early_stopping)
+    assert student.fit(X, y).n_epochs_ == 7
+    assert "valid_loss" not in student.history_[0]
+
+
+@pytest.mark.parametrize(("weight_decay", "found"), [("auto", 0.01), (0.3, 0.3)])
+def test_each_step_has_its_learning_rate_and_its_weight_decay(
+    table, weight_decay, found, monkeypatch
+):
+    X, y, _ = table
+    seen = []
+
+    def prepare_step(net, done):
+        (group,) = net.optimizer_.param_groups
+        seen.append((done, group["weight_decay"]))
+        return of_net(net, done)
+
+    of_net = StudentNet._prepare_step
+    monkeypatch.setattr(StudentNet, "_prepare_step", prepare_step)
+    MLPStudent((8,), max_epochs=3, batch_size=30, weight_decay=weight_decay).fit(X, y)
+    # Three epochs of 90 rows.
+    done, decays = zip(*seen, strict=True)
+    assert_allclose(done, (np.arange(9) + 0.5) / 9)
+    assert set(decays) == {found}
+
+
+def calibrated(logs, times, proba, weights=None, least=0.1):
+    """Return the temperature of a student whose logits are its input, scaled."""
+    student = MLPStudent()
+    student._logits = lambda table: torch.from_numpy(times * table)
+    half = len(logs) // 3
+    pool = Rows.of(logs[:half]) + Rows.of(logs[half:])
+    rng = np.random.RandomState(0)
+    student._fit_temperature(pool, proba, weights, rng, least=least)
+    return student.temperature_
+
+
+@pytest.mark.parametrize("n_rows", [200, 6_000])
+@pytest.mark.parametrize("true_temperature", [0.25, 1.0, 3.0])
+def test_temperature_of_a_student_is_that_of_its_logits(n_rows, true_temperature):
+    proba = np.random.RandomState(0).dirichlet(np.ones(4), n_rows)
+    # Divided by the true temperature the logits give the teacher's probabilities, at
+    # which the cross-entropy is least of all; the search stops within 1e-5 of log T
+    # or, at a flat minimum, within the square root of the rounding.
+    found = calibrated(np.log(proba), true_temperature, proba)
+    assert_allclose(found, true_temperature, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("times", "bound"), [(0.01, 0.5), (100.0, 10.0)])
+def test_temperature_of_a_student_is_bounded(times, bound):
+    proba = np.random.RandomState(0).dirichlet(np.ones(4), 200)
+    found = calibrated(np.log(proba), times, proba, least=0.5)
+    assert_allclose(found, bound, rtol=1e-3)
+
+
+def test_weights_count_in_the_temperature_as_repeated_rows():
+    rng = np.random.RandomState(0)
+    proba = rng.dirichlet(np.ones(4), 300)
+    # Rows of the first half are four times too sure, the others are right.
+    logs = np.log(proba) * np.repeat([4.0, 1.0], 150)[:, None]
+    weights = rng.randint(0, 3, 300)
+    weights[:150] *= 3
+    weighted = calibrated(logs, 1.0, proba, weights.astype(float))
+    repeated = calibrated(
+        logs.repeat(weights, axis=0), 1.0, proba.repeat(weights, axis=0)
+    )
+    assert_allclose(weighted, repeated, rtol=1e-3)
+    assert weighted > 1.05 * calibrated(logs, 1.0, proba)
+    only = np.repeat([1.0, 0.0], 150)
+    assert_allclose(calibrated(logs, 1.0, proba, only), 4.0, rtol=1e-3)
 
 
 class Interrupt(nn.Linear):

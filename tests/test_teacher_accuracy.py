@@ -1,4 +1,4 @@
-"""Soft labels, and how often the teacher is right."""
+"""How often the teacher is right."""
 
 import pickle
 
@@ -9,14 +9,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from sklearn_slam import TeacherAccuracy
-from sklearn_slam._soft_labels import (
-    TEMPERATURE_BOUNDS,
-    calibrating_temperature,
-    margins,
-    temper,
-    top_k_mask,
-    true_class_rank,
-)
+from sklearn_slam._soft_labels import margins
 from sklearn_slam._teacher_accuracy import consistent_mixing
 
 
@@ -29,56 +22,6 @@ def drawn_from(proba, seed=1):
     """Draw true classes so that the teacher's probabilities are exact."""
     uniform = np.random.RandomState(seed).uniform(size=(len(proba), 1))
     return (proba.cumsum(axis=1) < uniform).sum(axis=1).clip(max=proba.shape[1] - 1)
-
-
-def test_margins_lie_between_zero_and_one(proba):
-    ordered = np.sort(proba, axis=1)
-    assert_allclose(margins(proba), ordered[:, -1] - ordered[:, -2])
-    assert_array_equal(margins(np.array([[0.5, 0.5], [1.0, 0.0]])), [0, 1])
-
-
-def test_ties_go_to_the_lower_class():
-    tied = np.array([[0.25, 0.25, 0.25, 0.25]])
-    assert_array_equal(top_k_mask(tied, np.array([2])), [[True, True, False, False]])
-    for truth in range(4):
-        assert_array_equal(true_class_rank(tied, np.array([truth])), [truth])
-
-
-def test_rank_and_mask_agree(proba):
-    y = drawn_from(proba)
-    for k in range(1, 6):
-        mask = top_k_mask(proba, np.full(len(proba), k))
-        assert (mask.sum(axis=1) == k).all()
-        inside = mask[np.arange(len(y)), y]
-        assert_array_equal(inside, true_class_rank(proba, y) < k)
-
-
-@pytest.mark.parametrize("temperature", [0, 1e-3, 0.5, 1, 3])
-def test_tempered_rows_are_distributions_with_the_same_order(proba, temperature):
-    tempered = temper(proba, temperature)
-    assert_allclose(tempered.sum(axis=1), 1)
-    assert_array_equal(tempered.argmax(axis=1), proba.argmax(axis=1))
-    if temperature == 1:
-        assert tempered is proba
-    if temperature < 0.01:
-        sure = margins(proba) > 0.1
-        assert_allclose(tempered[sure].max(axis=1), 1)
-
-
-@pytest.mark.parametrize("true_temperature", [0.5, 1.0, 2.0])
-def test_calibrating_temperature_is_found(proba, true_temperature):
-    y = drawn_from(proba)
-    said = temper(proba, true_temperature)  # p ** (1 / T): undone by 1 / T
-    found = calibrating_temperature(said, y)
-    # 3,000 rows: the standard error of log T is about 0.03; five of them.
-    assert abs(np.log(found * true_temperature)) < 0.15
-
-
-def test_calibrating_temperature_is_bounded():
-    certain = np.eye(2)[np.zeros(50, dtype=int)]
-    low, high = TEMPERATURE_BOUNDS
-    assert low <= calibrating_temperature(certain, np.zeros(50, dtype=int)) <= high
-    assert low <= calibrating_temperature(certain, np.ones(50, dtype=int)) <= high
 
 
 def test_alpha_increases_with_the_margin(proba):
@@ -214,6 +157,46 @@ def test_mixing_keeps_the_teachers_direction(normalize, alpha_min, n_classes):
     assert ((k <= wider) & (wider <= n_classes)).all()
 
 
+@pytest.mark.parametrize("alpha_min", [0.0, 0.3, 0.8])
+@pytest.mark.parametrize("n_classes", [2, 3, 18])
+def test_bounds_on_alpha_and_k_are_those_of_the_method(alpha_min, n_classes):
+    # Powers of two, whose inverse is exact: at alpha = 1/4, three classes are too few,
+    # and so are four, since alpha has to lie above 1/k.
+    values = [0.0, 0.0625, 0.1, 0.125, 0.25, 0.4, 0.5, 0.519, 0.521, 0.6, 0.99, 1.0]
+    pairs = [(a, k) for a in values for k in range(2, n_classes + 1)]
+    alpha, k = map(np.array, zip(*pairs, strict=True))
+    before = alpha.copy(), k.copy()
+
+    def bounds(normalize):
+        return consistent_mixing(
+            alpha, k, n_classes=n_classes, alpha_min=alpha_min, normalize=normalize
+        )
+
+    normalized, unnormalized = [], []
+    for a, j in pairs:
+        a = max(a, alpha_min)
+        wider = n_classes if a == 0 else min(n_classes, max(j, int(1 / a) + 1))
+        normalized.append((min(1.0, max(a, 1 / wider + 0.02)), wider))
+        unnormalized.append((max(a, 0.52), j))
+    assert_allclose(np.transpose(bounds(True)), normalized)
+    assert_allclose(np.transpose(bounds(False)), unnormalized)
+    assert_array_equal((alpha, k), before)
+
+
+@pytest.mark.parametrize(
+    ("normalize", "alpha", "k"), [(True, 0.36, 3), (True, 0.53, 2), (False, 0.53, 2)]
+)
+def test_mixing_that_is_consistent_is_left_alone(normalize, alpha, k):
+    bounded, wider = consistent_mixing(
+        np.array([alpha]),
+        np.array([k]),
+        n_classes=9,
+        alpha_min=0.35,
+        normalize=normalize,
+    )
+    assert (bounded[0], wider[0]) == (alpha, k)
+
+
 def test_held_out_statistics_follow_from_the_probabilities_kept(proba):
     y = drawn_from(proba)
     accuracy = TeacherAccuracy().fit(proba, y)
@@ -232,6 +215,17 @@ def test_a_function_that_returns_no_numbers_is_named(proba):
     accuracy = TeacherAccuracy(alpha=lambda margin: "x").fit(proba, drawn_from(proba))
     with pytest.raises(ValueError, match="alpha must return a probability for each"):
         accuracy.alpha([0.5])
+
+
+@pytest.mark.parametrize("value", [0.0, -0.1, 1.01, np.nan])
+def test_a_function_that_returns_no_probability_is_named(proba, value):
+    def one_is_none(margin):
+        return np.where(margin == 0.5, value, 0.7)
+
+    accuracy = TeacherAccuracy(alpha=one_is_none).fit(proba, drawn_from(proba))
+    assert_array_equal(accuracy.alpha([0.2, 0.8]), 0.7)
+    with pytest.raises(ValueError, match=r"values outside \(0, 1\]"):
+        accuracy.alpha([0.2, 0.5, 0.8])
 
 
 def test_a_function_that_works_in_place_changes_no_margin(proba):

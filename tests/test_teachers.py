@@ -18,6 +18,7 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import make_classification
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
     AdaBoostClassifier,
     BaggingClassifier,
@@ -48,7 +49,13 @@ from torch import nn
 from xgboost import XGBClassifier
 
 from sklearn_slam import CallableTeacher, SLaMDistiller, UnlabeledPool
-from sklearn_slam._teacher import default_teacher, fit_teacher, warn_if_memorized
+from sklearn_slam._progress import Progress
+from sklearn_slam._teacher import (
+    cross_fit,
+    default_teacher,
+    fit_teacher,
+    warn_if_memorized,
+)
 
 
 def quick(teacher, **params):
@@ -130,6 +137,40 @@ def test_teachers_from_elsewhere_are_cross_fitted(table, name):
     slam = quick(TEACHERS[name]).fit(X, y, X_unlabeled=pool)
     assert len(slam.teacher_accuracy_.margins_) == len(y)
     assert_allclose(slam.predict_proba(pool).sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("weights", [None, np.array([1.0, 2, 3, 1, 5, 1])])
+def test_rows_that_are_tested_again_get_the_average(weights):
+    y = np.array(["a", "a", "b", "b", "b", "c"])
+    folds = [
+        (np.array([0, 2, 3]), np.array([1, 4, 5])),
+        (np.array([1, 2, 4, 5]), np.array([0, 3])),
+        (np.array([1, 2, 5]), np.array([4, 0])),
+        (np.array([0, 1, 3]), np.array([2, 4])),
+    ]
+    # A teacher that says how often it has seen each class.
+    said = []
+    for train, _ in folds:
+        counts = [
+            np.sum((np.ones(6) if weights is None else weights)[train][y[train] == c])
+            for c in "abcd"
+        ]
+        said.append(np.array(counts) / np.sum(counts))
+    expected = np.array(
+        [
+            (said[1] + said[2]) / 2,
+            said[0],
+            said[3],
+            said[1],
+            (said[0] + said[2] + said[3]) / 3,
+            said[0],
+        ]
+    )
+    teacher, classes = DummyClassifier(strategy="prior"), np.array(list("abcd"))
+    proba = cross_fit(
+        teacher, np.zeros((6, 1)), y, folds, classes, weights, None, Progress()
+    )
+    assert_allclose(proba, expected, rtol=1e-6)
 
 
 def test_a_semi_supervised_teacher_may_arrive_fitted_with_the_pool(table):

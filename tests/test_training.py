@@ -21,6 +21,7 @@ from sklearn_slam._training import (
     LazyRows,
     RowLoss,
     SparseRows,
+    StudentNet,
     TensorBatches,
     TrainingSet,
     seeded,
@@ -307,9 +308,46 @@ def test_weights_count_in_the_error_on_held_out_labels():
     net = SimpleNamespace(history=History())
     held_out.logits_at = lambda net, rows: torch.eye(N_CLASSES + 1)[right[rows]]
     net.history.new_epoch()
-    net.history.record("valid_loss", 0.0)
+    net.history.record("valid_loss", 0.25)
     HeldOutError(held_out).on_epoch_end(net)
     assert net.history[-1, "valid_error"] == pytest.approx(3.97 / 4)
+    assert net.history[-1, "valid_score"] == pytest.approx(0.25 + 3.97 / 4)
+
+
+@pytest.mark.parametrize(
+    ("done", "factor"),
+    [
+        (0.0, 0.0),
+        (0.015, 0.5 * (1 + np.cos(0.015 * np.pi)) / 2),
+        (0.03, (1 + np.cos(0.03 * np.pi)) / 2),
+        (0.25, (1 + np.sqrt(0.5)) / 2),
+        (0.5, 0.5),
+        (0.75, (1 - np.sqrt(0.5)) / 2),
+        (1.0, 0.0),
+    ],
+)
+def test_learning_rate_follows_half_a_cosine_after_a_rise(done, factor):
+    weights = [torch.ones(2, requires_grad=True) for _ in range(2)]
+    optimizer = torch.optim.SGD([{"params": [weight]} for weight in weights], lr=7.0)
+    sum(weight.sum() for weight in weights).backward()
+    net = SimpleNamespace(lr=0.4, optimizer_=optimizer)
+    StudentNet._prepare_step(net, done)
+    for group, weight in zip(optimizer.param_groups, weights, strict=True):
+        assert group["lr"] == pytest.approx(0.4 * factor, abs=1e-12)
+        assert weight.grad is None
+
+
+@pytest.mark.parametrize("in_training", [True, False])
+def test_logits_are_those_of_prediction_and_the_mode_is_restored(in_training):
+    module = nn.Sequential(nn.Dropout(0.9), nn.Linear(1, N_CLASSES))
+    net = SimpleNamespace(module_=module.train(in_training), infer=module)
+    data = training_set()
+    data.criterion.to_logits = lambda output: 2 * output
+    rows = torch.tensor([40, 3, 3, 59])
+    logits = data.logits_at(net, rows)
+    assert module.training == module[0].training == in_training
+    assert not logits.requires_grad
+    torch.testing.assert_close(logits, 2 * module[1](rows.float()[:, None]).detach())
 
 
 def test_rows_held_out_of_the_pool_are_not_trained_on_as_labeled_ones():
