@@ -45,10 +45,6 @@ these rows, and fewer tell little; on more, they take long to learn what the tea
 had the chance to learn."""
 
 
-LEAST_WEIGHT = 1e-3
-"""Exponent below which labels change nothing."""
-
-
 @ClosedForm
 def slam_loss(
     log_f: Tensor, labels: Tensor, alpha: Tensor, other: Tensor, top_k: Tensor
@@ -385,13 +381,6 @@ class SLaMDistiller(BaseDistiller):
         if of_all is None:
             return super()._choose_labels(task, of_teacher, teacher_accuracy, progress)
         *labels, label_weights = of_all
-        if self.teacher is not None and label_weights["teacher"] < LEAST_WEIGHT:
-            warn(
-                "The student learns from the peers, not from the teacher: on held-out "
-                "labeled rows the teacher's labels add nothing to theirs "
-                "(label_weights_). peers=False distills the teacher alone; or leave "
-                "the teacher out and save its time."
-            )
         accuracy = self._make_accuracy(task.classes)
         accuracy.fit(labels[0], task.codes, task.rows.weights)
         return labels, accuracy, label_weights

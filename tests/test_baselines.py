@@ -350,7 +350,6 @@ def test_global_random_state_is_left_as_found(table, method):
     assert_allclose(before, np.random.get_state()[1])  # noqa: NPY002
 
 
-@pytest.mark.filterwarnings("ignore:The student learns from the peers")
 @pytest.mark.parametrize("method", [WeightedDistiller, VIDDistiller])
 def test_mixing_composes(table, method):
     mixed = fitted(method, table, alpha="isotonic", teacher_temperature="auto")

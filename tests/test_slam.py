@@ -665,7 +665,6 @@ def by_number():
     return CallableTeacher(function, ["no", "yes"])
 
 
-@pytest.mark.filterwarnings("ignore:The student learns from the peers")
 @pytest.mark.parametrize("kind", [pd.DataFrame, pl.from_pandas])
 def test_skrub_prepares_rows_for_the_student(frame, kind):
     X, y = frame
@@ -937,7 +936,6 @@ def test_alpha_below_the_bound_warns(table, teacher):
         quick(teacher, alpha=0.3).fit(X, y, X_unlabeled=pool)
 
 
-@pytest.mark.filterwarnings("ignore:The student learns from the peers")
 def test_digits_are_distilled():
     X, y = load_digits(return_X_y=True)
     order = np.random.RandomState(0).permutation(len(X))

@@ -600,7 +600,6 @@ def test_what_workers_cannot_be_sent_is_no_matter_of_memory(table):
         quick(Locked(), n_jobs=2).fit(X, y, X_unlabeled=pool)
 
 
-@pytest.mark.filterwarnings("ignore:The student learns from the peers")
 @pytest.mark.parametrize(
     ("teacher", "asks"),
     [
