@@ -558,7 +558,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         pool, pool_weights = rows.pool, rows.pool_weights
         if not len(pool):
             warn_without_pool(self.unlabeled_label)
-        if labels_join(rows):
+        if rows.labels_join:
             pool = pool + rows.labeled_rows
             pool_proba = np.concatenate([pool_proba, labeled_proba])
             if rows.weights is not None and pool_weights is not None:
@@ -619,7 +619,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             counted = np.ones(len(labels)) if weights is None else np.sign(weights)
             share = float(counted[:n_labeled].sum()) / float(counted.sum())
             least, most = AUTO_LABELED_WEIGHTS
-            share = float(np.clip(share, least, 1.0 if labels_join(rows) else most))
+            share = float(np.clip(share, least, 1.0 if rows.labels_join else most))
         return Lesson(
             labeled=rows.labeled_rows,
             pool=knowledge.pool,
@@ -629,24 +629,8 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             weights=weights,
             labeled_share=float(share),
             refresh=objective.refresh,
-            labels_join=labels_join(rows),
+            labels_join=rows.labels_join,
         )
-
-
-def labels_join(rows: FitRows) -> bool:
-    """Tell whether labeled rows serve as pool rows, too: where pool rows are fewer.
-
-    A student learns few pool rows by heart. What teachers say of labeled rows that are
-    new to them is a pool as well.
-    """
-    n_pool, n_labeled = (
-        len(part) if weights is None else int(np.count_nonzero(weights))
-        for part, weights in (
-            (rows.pool, rows.pool_weights),
-            (rows.labels, rows.weights),
-        )
-    )
-    return n_pool < n_labeled
 
 
 def warn_without_pool(unlabeled_label: Any) -> None:

@@ -86,6 +86,22 @@ class FitRows:
         """The rows of X_unlabeled."""
         return Rows(()) if self.X_unlabeled is None else Rows.of(self.X_unlabeled)
 
+    @property
+    def labels_join(self) -> bool:
+        """Whether labeled rows serve as pool rows, too: where pool rows are fewer.
+
+        A student learns few pool rows by heart. What teachers say of labeled rows that
+        are new to them is a pool as well. Rows that weigh nothing do not count.
+        """
+        n_pool, n_labeled = (
+            len(part) if weights is None else int(np.count_nonzero(weights))
+            for part, weights in (
+                (self.pool, self.pool_weights),
+                (self.labels, self.weights),
+            )
+        )
+        return n_pool < n_labeled
+
 
 def unwrap(held: Any) -> Any:
     """Return what an :class:`UnlabeledPool` holds, and anything else as it is."""
