@@ -42,7 +42,7 @@ class Softmax(nn.Module):
         return torch.softmax(self.linear(X), dim=1)
 
 
-def skorch_net(**params):
+def skorch_net(kind=NeuralNetClassifier, **params):
     params = {
         "module": nn.Linear,
         "module__in_features": 8,
@@ -53,7 +53,7 @@ def skorch_net(**params):
         "verbose": 0,
         **params,
     }
-    return NeuralNetClassifier(params.pop("module"), **params)
+    return kind(params.pop("module"), **params)
 
 
 def distill(table, student, **params):
@@ -621,16 +621,8 @@ class LossOfItsOwn(NeuralNetClassifier):
 
 
 def test_a_net_that_ignores_the_distillation_loss_is_refused(table):
-    net = LossOfItsOwn(
-        nn.Linear,
-        module__in_features=8,
-        module__out_features=3,
-        criterion=nn.CrossEntropyLoss,
-        train_split=None,
-        verbose=0,
-    )
     with pytest.raises(TypeError, match="LossOfItsOwn, computes a loss of its own"):
-        distill(table, net)
+        distill(table, skorch_net(LossOfItsOwn))
 
 
 class CenterByLabels(TransformerMixin, BaseEstimator):
