@@ -1,4 +1,5 @@
 import pickle
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -61,6 +62,19 @@ def test_estimator_checks(estimator, check):
 # Laws of the update
 
 
+def mixed_steps(Z, signs, rate, margin):
+    """Yield the iterates of steps along the mixed direction, written out."""
+    w, squares = np.zeros(Z.shape[1]), 0.0
+    while True:
+        scores = Z @ w
+        residual = (1 - 2 * rate) * np.sign(scores) - signs
+        g = Z.T @ (residual / np.maximum(np.abs(scores), margin)) / len(Z)
+        squares += g @ g
+        w = w - np.sqrt(2) * g / np.sqrt(squares)
+        w /= max(1, np.linalg.norm(w))
+        yield w
+
+
 def test_steps_follow_the_mixed_direction():
     X, signs = gaussian(50, np.random.default_rng(0))
     rate, margin = 0.2, 0.05
@@ -68,14 +82,8 @@ def test_steps_follow_the_mixed_direction():
         noise_rate=rate, margin=margin, fit_intercept=False, batch_size=50
     )
     Z = X / np.linalg.norm(X, axis=1).max()
-    w, squares, total = np.zeros(5), 0.0, np.zeros(5)
-    for _ in range(5):
-        scores = Z @ w
-        residual = (1 - 2 * rate) * np.sign(scores) - signs
-        g = Z.T @ (residual / np.maximum(np.abs(scores), margin)) / 50
-        squares += g @ g
-        w = w - np.sqrt(2) * g / np.sqrt(squares)
-        w /= max(1, np.linalg.norm(w))
+    total = np.zeros(5)
+    for w in islice(mixed_steps(Z, signs, rate, margin), 5):
         total += w
         halfspace.partial_fit(X, signs, classes=[-1, 1])
         expected = Z @ total / np.linalg.norm(total)
@@ -97,21 +105,13 @@ def test_fit_averages_over_as_many_passes_as_are_asked_for(max_iter):
         random_state=0,
     ).fit(X, signs)
     Z = X / np.linalg.norm(X, axis=1).max()
-    w, squares, iterates = np.zeros(5), 0.0, []
-    for _ in range(max_iter):
-        scores = Z @ w
-        residual = (1 - 2 * rate) * np.sign(scores) - signs
-        g = Z.T @ (residual / np.maximum(np.abs(scores), margin)) / 50
-        squares += g @ g
-        w = w - np.sqrt(2) * g / np.sqrt(squares)
-        w /= max(1, np.linalg.norm(w))
-        iterates.append(w)
+    iterates = list(islice(mixed_steps(Z, signs, rate, margin), max_iter))
     average = np.mean(iterates, axis=0)
     expected = Z @ average / np.linalg.norm(average)
     assert_allclose(halfspace.decision_function(X), expected, atol=1e-12)
     assert halfspace.n_iter_ == max_iter
     if max_iter > 1:  # or the average would be the last one
-        last = Z @ w / np.linalg.norm(w)
+        last = Z @ iterates[-1] / np.linalg.norm(iterates[-1])
         assert abs(halfspace.decision_function(X) - last).max() > 1e-3
 
 
