@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import copy
 import numbers
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.metrics import accuracy_score
@@ -17,12 +15,10 @@ from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted, check_memory, validate_data
 
 from sklearn_slam._fit_rows import FitRows, validate_fit_rows
+from sklearn_slam._knowledge import Knowledge, Objective, make_lesson
 from sklearn_slam._labeling import Task, label_with_teacher
-from sklearn_slam._lesson import Lesson, Refresh
-from sklearn_slam._losses import LossFunction
 from sklearn_slam._module_student import TRAINING_PARAMETERS, check_training_parameters
 from sklearn_slam._progress import CallbackSupportMixin, Progress
-from sklearn_slam._rows import Rows
 from sklearn_slam._soft_labels import temper
 from sklearn_slam._student import BaseStudent
 from sklearn_slam._teacher import arrives_fitted, check_teacher
@@ -31,7 +27,6 @@ from sklearn_slam._validation import (
     check_two_classes,
     check_weights,
     is_real,
-    relative_weights,
     split_labels,
     take_sample_weight,
     union_of_classes,
@@ -41,78 +36,8 @@ from sklearn_slam._validation import (
 from sklearn_slam._warn import warn
 from sklearn_slam.students import allows_nan, as_student
 
-AUTO_LABELED_WEIGHTS = 0.05, 0.15
-"""Bounds on labeled_weight="auto". Rows count alike between them, as in the paper;
-below, a batch would hold hardly a label, and beyond, the noise of hard labels is
-learned; where the pool is the smaller part, that is better than few rows by heart."""
-
 AUTO_SHARPENING = 0.7
 """teacher_temperature="auto" is this share of the calibrating temperature."""
-
-
-@dataclass(frozen=True)
-class Knowledge:
-    """What a fit knows of the teacher before the student is trained.
-
-    Parameters
-    ----------
-    teacher : classifier or None
-        None where all its probabilities were given.
-    classes : ndarray of shape (n_classes,)
-        Of labels and of a fitted teacher, sorted.
-    codes : ndarray of int, shape (n_labeled,)
-        Index of each labeled row's class.
-    labeled_proba : ndarray of shape (n_labeled, n_classes)
-        The labels of teacher (and peers) on labeled rows that they did not learn from.
-    pool : Rows
-    pool_proba : ndarray of shape (n_pool, n_classes)
-    pool_weights : ndarray of shape (n_pool,) or None
-    accuracy : TeacherAccuracy
-        How often these labels are right.
-    temperature : float
-        Of the labels that the student learns, "auto" resolved.
-    """
-
-    teacher: Any
-    classes: NDArray[Any]
-    codes: NDArray[np.intp]
-    labeled_proba: NDArray[np.float32]
-    pool: Rows
-    pool_proba: NDArray[np.float32]
-    pool_weights: NDArray[np.float64] | None
-    accuracy: TeacherAccuracy
-    temperature: float
-
-    @property
-    def labeled_weights(self) -> NDArray[np.float64]:
-        """Weights of labeled rows, 1 in the mean over those that count."""
-        return relative_weights(self.accuracy.sample_weight_, len(self.codes))
-
-    @property
-    def of_teacher(self) -> dict[str, tuple[Any, NDArray[Any]]]:
-        """The target that tells the teacher's rows from labeled ones."""
-        return {"of_teacher": (False, np.ones(len(self.pool), dtype=bool))}
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What the student minimizes.
-
-    Parameters
-    ----------
-    loss : callable
-        From log-probabilities and targets to a loss per row. A module's own
-        parameters are trained along.
-    targets : mapping of str to (labeled, pool)
-        What the loss takes beside them and labels: for labeled rows a value or an
-        array with an entry for each, for pool rows an array.
-    refresh : callable, default=None
-        As in :class:`~sklearn_slam._lesson.Lesson`.
-    """
-
-    loss: LossFunction
-    targets: Mapping[str, tuple[Any, NDArray[Any]]] = field(default_factory=dict)
-    refresh: Refresh | None = None
 
 
 class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
@@ -587,7 +512,9 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         progress: Progress,
     ) -> None:
         """Fit a student to what is known, and calibrate it."""
-        student._fit_lesson(self._make_lesson(task.rows, knowledge), progress)
+        objective = self._make_objective(knowledge)
+        lesson = make_lesson(task.rows, knowledge, objective, self.labeled_weight)
+        student._fit_lesson(lesson, progress)
         if self.calibrate:
             student._fit_temperature(
                 knowledge.pool,
@@ -596,41 +523,6 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 rng,
                 least=min(1.0, knowledge.accuracy.temperature_),
             )
-
-    def _make_lesson(self, rows: FitRows, knowledge: Knowledge) -> Lesson:
-        """Put together what the student is to learn."""
-        codes, pool_proba = knowledge.codes, knowledge.pool_proba
-        n_labeled = len(codes)
-        labels = np.empty((n_labeled + len(pool_proba), pool_proba.shape[1]), "f4")
-        labels[:n_labeled] = np.arange(labels.shape[1]) == codes[:, None]
-        labels[n_labeled:] = temper(pool_proba, knowledge.temperature)
-        targets = {"labels": torch.from_numpy(labels)}
-        objective = self._make_objective(knowledge)
-        for name, (of_labeled, of_pool) in objective.targets.items():
-            whole = np.empty((len(labels), *of_pool.shape[1:]), of_pool.dtype)
-            whole[:n_labeled], whole[n_labeled:] = of_labeled, of_pool
-            targets[name] = torch.from_numpy(whole)
-        weights = None
-        if rows.weights is not None and knowledge.pool_weights is not None:
-            weights = np.concatenate([rows.weights, knowledge.pool_weights])
-        share = self.labeled_weight
-        if share == "auto":
-            # Rows that weigh nothing are as good as absent.
-            counted = np.ones(len(labels)) if weights is None else np.sign(weights)
-            share = float(counted[:n_labeled].sum()) / float(counted.sum())
-            least, most = AUTO_LABELED_WEIGHTS
-            share = float(np.clip(share, least, 1.0 if rows.labels_join else most))
-        return Lesson(
-            labeled=rows.labeled_rows,
-            pool=knowledge.pool,
-            y=codes,
-            loss=objective.loss,
-            targets=targets,
-            weights=weights,
-            labeled_share=float(share),
-            refresh=objective.refresh,
-            labels_join=rows.labels_join,
-        )
 
 
 def warn_without_pool(unlabeled_label: Any) -> None:

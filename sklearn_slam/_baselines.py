@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from torch import Tensor
 
-from sklearn_slam._base import BaseDistiller, Knowledge, Objective
+from sklearn_slam._base import BaseDistiller
 from sklearn_slam._baseline_losses import (
     forward_corrected,
     negative_learning,
@@ -19,6 +19,7 @@ from sklearn_slam._baseline_losses import (
     where_taught,
 )
 from sklearn_slam._docs import document_shared
+from sklearn_slam._knowledge import Knowledge, Objective
 from sklearn_slam._losses import cross_entropy
 from sklearn_slam._soft_labels import smoothed, temper
 from sklearn_slam._training import seeded

@@ -10,8 +10,8 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor, nn
 
-from sklearn_slam._base import Knowledge, Objective
 from sklearn_slam._docs import document_shared
+from sklearn_slam._knowledge import Knowledge, Objective
 from sklearn_slam._rows import CHUNK_ROWS
 from sklearn_slam._slam import SLaMDistiller
 from sklearn_slam._soft_labels import margins

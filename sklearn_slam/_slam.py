@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sklearn_slam._base import BaseDistiller, Knowledge, Objective
+from sklearn_slam._base import BaseDistiller
 from sklearn_slam._baseline_losses import VariationalDistance
 from sklearn_slam._folds import fault_of_folds
+from sklearn_slam._knowledge import Knowledge, Objective
 from sklearn_slam._labeling import Task
 from sklearn_slam._losses import ClosedForm, Differentiated, mixing_gradient
 from sklearn_slam._peers import label_with_peers

@@ -41,7 +41,7 @@ FLOORS = {
     },
     3: {"_module_student", "_fit_rows"},
     4: {"students", "_labeling"},
-    5: {"_peers"},
+    5: {"_knowledge", "_peers"},
     6: {"_base"},
     7: {"_slam", "_baselines"},
     8: {"_composed", "export", "inspection"},

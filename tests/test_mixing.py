@@ -18,8 +18,8 @@ from sklearn_slam import (
     _baselines,
     _slam,
 )
-from sklearn_slam._base import Knowledge
 from sklearn_slam._baselines import confusion
+from sklearn_slam._knowledge import Knowledge
 from sklearn_slam._rows import Rows
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}  # targets are float32
