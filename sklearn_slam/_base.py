@@ -19,7 +19,6 @@ from sklearn_slam._knowledge import Knowledge, Objective, make_lesson
 from sklearn_slam._labeling import Task, label_with_teacher
 from sklearn_slam._module_student import TRAINING_PARAMETERS, check_training_parameters
 from sklearn_slam._progress import CallbackSupportMixin, Progress
-from sklearn_slam._soft_labels import temper
 from sklearn_slam._student import BaseStudent
 from sklearn_slam._teacher import arrives_fitted, check_teacher
 from sklearn_slam._teacher_accuracy import TeacherAccuracy
@@ -27,6 +26,7 @@ from sklearn_slam._validation import (
     check_two_classes,
     check_weights,
     is_real,
+    relative_weights,
     split_labels,
     take_sample_weight,
     union_of_classes,
@@ -487,7 +487,11 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             pool = pool + rows.labeled_rows
             pool_proba = np.concatenate([pool_proba, labeled_proba])
             if rows.weights is not None and pool_weights is not None:
-                pool_weights = np.concatenate([pool_weights, rows.weights])
+                # Those of the two parts need not be on one scale.
+                parts = [part for part in (pool_weights, rows.weights) if len(part)]
+                pool_weights = np.concatenate(
+                    [relative_weights(part, len(part)) for part in parts]
+                )
         temperature = self.teacher_temperature
         if temperature == "auto":
             temperature = AUTO_SHARPENING * accuracy.temperature_
@@ -518,10 +522,10 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         if self.calibrate:
             student._fit_temperature(
                 knowledge.pool,
-                temper(knowledge.pool_proba, knowledge.accuracy.temperature_),
+                knowledge.pool_proba,
+                knowledge.accuracy.temperature_,
                 knowledge.pool_weights,
                 rng,
-                least=min(1.0, knowledge.accuracy.temperature_),
             )
 
 

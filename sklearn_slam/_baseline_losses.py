@@ -120,10 +120,10 @@ class VariationalDistance(nn.Module):
         self.loss = loss
         self.weight = weight
         # At first the student's own; nothing is drawn from a random state.
-        self.matrix = nn.Parameter(torch.eye(n_classes))
-        self.offset = nn.Parameter(torch.zeros(n_classes))
+        self.matrix = nn.Parameter(torch.eye(n_classes, dtype=torch.float32))
+        self.offset = nn.Parameter(torch.zeros_like(self.matrix[0]))
         # softplus of this is 5.
-        self.rho = nn.Parameter(torch.full((n_classes,), math.log(math.expm1(5.0))))
+        self.rho = nn.Parameter(torch.full_like(self.offset, math.log(math.expm1(5.0))))
 
     @property
     def variance(self) -> Tensor:

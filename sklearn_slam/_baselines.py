@@ -403,7 +403,9 @@ class UPSDistiller(BaseDistiller):
     passes of a student of this package used as a teacher. A teacher that shows
     neither has none, with a warning: confidence alone selects then.
 
-    Pool rows that are not selected teach nothing.
+    Pool rows that are not selected teach nothing. Where labeled rows join a small
+    pool, an ensemble that is fitted here has learned them, and its members agree there:
+    its out-of-fold confidence alone selects among them.
 
     References
     ----------

@@ -346,9 +346,10 @@ def _check_entries(entries: NDArray[np.floating]) -> None:
 
 
 def _inverse(spread: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return 1 / spread, and 0 for columns that do not vary."""
+    """Return 1 / spread, and 0 for columns that do not vary enough to have one."""
     inverse = np.zeros(len(spread))
-    return np.divide(1.0, spread, out=inverse, where=spread > 0)
+    varies = spread >= np.finfo(np.float64).tiny
+    return np.divide(1.0, spread, out=inverse, where=varies)
 
 
 def _count_categories(column: Any) -> Counter[Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse import linalg
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils import check_random_state
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
@@ -19,6 +18,8 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklearn_slam._validation import check_integer, is_real
 
 _VALIDATION: dict[str, Any] = {
     "accept_sparse": "csr",
@@ -368,13 +369,13 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
 
     def _check_parameters(self) -> None:
         rate = self.noise_rate
-        if rate != "estimate" and not (isinstance(rate, Real) and 0 <= rate < 0.5):
+        if rate != "estimate" and not (is_real(rate, 0, 0.5) and float(rate) < 0.5):
             raise ValueError(
                 f"noise_rate must be 'estimate' or a number in [0, 0.5), got {rate!r}. "
                 "At 0.5 the labels say nothing; above it, swap the classes and pass "
                 "1 - noise_rate."
             )
-        if not isinstance(self.margin, Real) or not 0 < self.margin <= 1:
+        if not is_real(self.margin, 0, 1) or self.margin == 0:
             raise ValueError(
                 f"margin must be a number in (0, 1], got {self.margin!r}. It is a "
                 "share of the longest row's length; pass a small positive number "
@@ -388,16 +389,13 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(
                 f"fit_intercept must be True or False, got {self.fit_intercept!r}."
             )
-        check_scalar(self.max_iter, "max_iter", Integral, min_val=1)
-        check_scalar(self.batch_size, "batch_size", Integral, min_val=1)
-        check_scalar(
-            self.validation_fraction,
-            "validation_fraction",
-            Real,
-            min_val=0,
-            max_val=1,
-            include_boundaries="neither",
-        )
+        check_integer("max_iter", self.max_iter, 1)
+        check_integer("batch_size", self.batch_size, 1)
+        share = self.validation_fraction
+        if not is_real(share, 0, 1) or share in (0, 1):
+            raise ValueError(
+                f"validation_fraction must be a number in (0, 1), got {share!r}."
+            )
 
     def _set_scale(self, lengths: np.ndarray) -> None:
         """Fix the intercept's constant and the radius of the lifted rows."""

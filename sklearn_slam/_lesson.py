@@ -76,7 +76,9 @@ class Lesson:
             pool=Rows(()),
             y=y,
             loss=cross_entropy,
-            targets={"labels": torch.eye(n_classes)[torch.from_numpy(y)]},
+            targets={
+                "labels": torch.eye(n_classes, dtype=torch.float32)[torch.from_numpy(y)]
+            },
             weights=weights,
             labeled_share=1.0,
         )

@@ -58,7 +58,8 @@ def mixing_loss(
     -------
     loss : Tensor of shape (n_rows,)
         In nats, in float32 or the wider dtype of logits. Equals plain cross-entropy
-        where ``alpha = 1``.
+        where ``alpha = 1``. Its first derivative by logits is exact; there is no
+        second, and none by labels and weights, which are taken for constants.
 
     References
     ----------

@@ -70,14 +70,20 @@ def check_training_parameters(estimator: Any) -> None:
             "early_stopping must be 'auto', True or False, got "
             f"{estimator.early_stopping!r}."
         )
-    if estimator.device is not None:
-        try:
-            torch.empty(0, device=estimator.device)
-        except (RuntimeError, AssertionError, TypeError) as error:
-            raise ValueError(
-                f"device={estimator.device!r} is not available here ({error}). Use "
-                "device='cpu', or install a build of torch for that device."
-            ) from error
+    check_device(estimator.device)
+
+
+def check_device(device: Any) -> None:
+    """Raise where torch does not have a device; None is any."""
+    if device is None:
+        return
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(
+            f"device={device!r} is not available here ({error}). Use device='cpu', or "
+            "install a build of torch for that device."
+        ) from error
 
 
 class ModuleStudent(BaseStudent):

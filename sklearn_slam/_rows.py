@@ -91,6 +91,11 @@ def take_rows(X: Any, rows: NDArray[np.intp] | slice) -> Any:
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
 
 
+def own_copy(X: Any) -> Any:
+    """Return a table that a transformer may change in place; polars' are immutable."""
+    return X.copy() if hasattr(X, "copy") else X
+
+
 def stack_rows(tables: list[Any]) -> Any:
     """Put tables of one container and one width on top of each other."""
     if len(tables) == 1:

@@ -392,10 +392,13 @@ class SLaMDistiller(BaseDistiller):
         alpha, k = self._mixing_weights(knowledge)
         other = (1.0 - alpha) / (k - 1 if self.normalize else 1)
         loss: Differentiated = slam_loss
+        # Unmixed, the other classes weigh nothing, whichever they are.
+        mixed = bool(other.any())
+        top_k = top_k_mask(pool_proba, k) if mixed else np.ones(pool_proba.shape, bool)
         targets: dict[str, tuple[Any, NDArray[Any]]] = {
             "alpha": (1.0, alpha.astype(np.float32)),
             "other": (0.0, other.astype(np.float32)),
-            "top_k": (True, top_k_mask(pool_proba, k)),
+            "top_k": (True, top_k),
         }
         vid_weight = self.vid_weight
         if vid_weight == "auto":

@@ -57,9 +57,17 @@ def top_k_mask(proba: NDArray[np.floating], k: NDArray[np.intp]) -> NDArray[np.b
     """
     mask = np.empty(proba.shape, dtype=bool)
     for rows in _chunks(proba):
-        order = np.argsort(-proba[rows], axis=1, kind="stable")
-        among = np.arange(proba.shape[1]) < k[rows, None]
-        np.put_along_axis(mask[rows], order, among, axis=1)
+        chunk, wanted = proba[rows], k[rows, None]
+        ordered = np.sort(chunk, axis=1)
+        least = np.take_along_axis(ordered, proba.shape[1] - wanted, axis=1)
+        mask[rows] = chunk >= least
+        # Classes beyond the k-th that are as likely.
+        (crowded,) = np.nonzero(mask[rows].sum(axis=1) > wanted[:, 0])
+        tied = chunk[crowded] == least[crowded]
+        above = mask[rows][crowded] & ~tied
+        room = wanted[crowded] - above.sum(axis=1, keepdims=True)
+        first = np.cumsum(tied, axis=1, dtype=np.int32) <= room
+        mask[rows][crowded] = above | (tied & first)
     return mask
 
 

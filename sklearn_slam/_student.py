@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from sklearn_slam._lesson import Lesson, Split
 from sklearn_slam._progress import EpochProgress, Progress
 from sklearn_slam._repeatable import with_random_state
-from sklearn_slam._rows import Rows, is_frame, is_memory_mapped
-from sklearn_slam._soft_labels import TEMPERATURE_BOUNDS
+from sklearn_slam._rows import Rows, is_frame, is_memory_mapped, own_copy
+from sklearn_slam._soft_labels import TEMPERATURE_BOUNDS, temper
 from sklearn_slam._tables import validate_table
 from sklearn_slam._training import (
     PREDICT_ROWS,
@@ -331,7 +331,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
     def _preprocess(self, table: Any) -> Any:
         if self.preprocessor is None:
             return table
-        return self.preprocessor_.transform(table)
+        return self.preprocessor_.transform(own_copy(table))
 
     def _read(self, table: Any) -> Any:
         """Return a raw table as the network sees it, float32, dense or CSR."""
@@ -346,7 +346,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         if sp.issparse(first):
             others = [chunk for chunk, _ in chunks]
             return in_memory(sp.vstack([first, *others], format="csr"))
-        encoded = torch.empty(len(rows), first.shape[1])
+        encoded = torch.empty(len(rows), first.shape[1], dtype=torch.float32)
         for chunk, place in itertools.chain([(first, first_place)], chunks):
             encoded[place] = torch.from_numpy(chunk)
         return DenseRows(encoded)
@@ -522,18 +522,17 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         self,
         pool: Rows,
         proba: NDArray[np.float32],
+        calibrating: float,
         weights: NDArray[np.float64] | None,
         rng: np.random.RandomState,
-        *,
-        least: float,
     ) -> None:
         """Set the temperature at which the student agrees best with a teacher.
 
         The student learns the clean label and is over-confident by intention. On
-        pool rows the calibrated teacher, whose probabilities ``proba`` are, says
-        how sure one can be, and costs no label. It is bounded by ``least``: a teacher
-        that is too sure itself, as one that says 0 and 1 only, is no reason to
-        sharpen the student.
+        pool rows the teacher, whose probabilities ``proba`` the temperature
+        ``calibrating`` makes right, says how sure one can be, and costs no label. A
+        teacher that is too sure itself, as one that says 0 and 1 only, is no reason
+        to sharpen the student.
         """
         at = np.arange(len(pool)) if weights is None else np.flatnonzero(weights)
         if len(at) > TEMPERATURE_ROWS:
@@ -542,7 +541,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         with torch.no_grad():
             for table, places in pool.take(at):
                 logits[places] = self._logits(table).numpy()
-        of_teacher = (proba[at] * logits).sum(axis=1)
+        of_teacher = (temper(proba[at], calibrating) * logits).sum(axis=1)
         weights = None if weights is None else weights[at]
 
         def cross_entropy(log_temperature: float) -> float:
@@ -550,6 +549,6 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             losses = logsumexp(inverse * logits, axis=1) - inverse * of_teacher
             return float(np.average(losses, weights=weights))
 
-        bounds = np.log([least, TEMPERATURE_BOUNDS[1]])
+        bounds = np.log([min(1.0, calibrating), TEMPERATURE_BOUNDS[1]])
         found = minimize_scalar(cross_entropy, bounds=bounds)
         self.temperature_ = float(np.exp(found.x))

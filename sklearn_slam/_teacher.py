@@ -41,6 +41,7 @@ from sklearn_slam._rows import (
     is_frame,
     is_numeric,
     is_temporal,
+    own_copy,
     take_rows,
 )
 from sklearn_slam._soft_labels import margins
@@ -237,9 +238,15 @@ def arrives_fitted(teacher: Any) -> bool:
 
 def weighs_classes(teacher: Any) -> bool:
     """Tell whether a teacher, or what it holds, is told to weigh classes."""
+    # What is frozen lists no parameters, a search those that it began with.
+    teacher = getattr(teacher, "best_estimator_", teacher)
+    if isinstance(teacher, FrozenEstimator):
+        return weighs_classes(teacher.estimator)
     params = teacher.get_params() if hasattr(teacher, "get_params") else {}
     return any(
-        name.split("__")[-1] in CLASS_WEIGHTS and str(value) not in UNWEIGHTED
+        weighs_classes(value)
+        if isinstance(value, FrozenEstimator) or hasattr(value, "best_estimator_")
+        else name.split("__")[-1] in CLASS_WEIGHTS and str(value) not in UNWEIGHTED
         for name, value in params.items()
     )
 
@@ -318,7 +325,8 @@ def _predict(
     ) as part:
         for table, place in rows.chunks():
             part.begin()
-            said, n_rows = teacher.predict_proba(table), place.stop - place.start
+            said = teacher.predict_proba(own_copy(table))
+            n_rows = place.stop - place.start
             proba[place] = align(said, n_rows, teacher.classes_, classes)
             part.end(n_rows)
     return proba
@@ -361,9 +369,19 @@ def predict_soft_labels(
 def fit_teacher(
     teacher: Any, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None
 ) -> Any:
-    """Fit a clone of a teacher, with weights where it takes them."""
+    """Fit a clone of a teacher, with weights where it takes them.
+
+    Rows of weight 0 are left out, so that they teach no teacher.
+    """
     teacher, name = clone(teacher), name_of_weights(teacher)
-    weights = {} if sample_weight is None or name is None else {name: sample_weight}
+    weights = {}
+    if sample_weight is None:
+        X = own_copy(X)
+    else:
+        (counted,) = np.nonzero(sample_weight)
+        X, y = take_rows(X, counted), y[counted]
+        if name is not None:
+            weights[name] = sample_weight[counted]
     teacher.fit(X, y, **weights)
     return teacher
 
@@ -443,6 +461,8 @@ def cross_fit(
     proba : ndarray of float32, shape (n_labeled, n_classes)
         Averaged where a row is in several test parts.
     """
+    if sample_weight is not None:
+        folds = [(train[sample_weight[train] > 0], test) for train, test in folds]
     check_folds(folds, y)
     # Not all of joblib's backends can hand results over one by one.
     backend, _ = get_active_backend()

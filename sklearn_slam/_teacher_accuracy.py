@@ -235,7 +235,7 @@ class TeacherAccuracy(BaseEstimator):
         Raises
         ------
         ValueError
-            If a callable ``alpha`` returns another shape or values outside (0, 1].
+            If a callable ``alpha`` returns another shape or values outside [0, 1].
         """
         check_is_fitted(self)
         margin = _as_margins(margin)
@@ -256,9 +256,9 @@ class TeacherAccuracy(BaseEstimator):
                 f"alpha returned shape {alpha.shape} for margins of shape "
                 f"{margin.shape}; return one probability for each margin."
             )
-        if not ((alpha > 0) & (alpha <= 1)).all():
+        if not ((alpha >= 0) & (alpha <= 1)).all():
             raise ValueError(
-                "alpha returned values outside (0, 1] (from "
+                "alpha returned values outside [0, 1] (from "
                 f"{alpha.min():.3g} to {alpha.max():.3g}); it must return the "
                 "probability that the teacher is right."
             )
@@ -281,18 +281,17 @@ class TeacherAccuracy(BaseEstimator):
         margin = _as_margins(margin)
         if self._top_k != "auto":
             return np.full(margin.shape, int(self._top_k))
-        k = np.full(margin.shape, self.n_classes_)
-        open_rows = np.arange(len(margin))
-        for candidate in range(2, self.n_classes_):
-            reached = (
-                self.top_k_accuracy(margin[open_rows], candidate)
-                >= self._top_k_accuracy
-            )
-            k[open_rows[reached]] = candidate
-            open_rows = open_rows[~reached]
-            if not len(open_rows):
-                break
-        return k
+        # Bisection: at each margin the accuracy grows with k, as hits among the k most
+        # likely are hits among more, and isotonic regression keeps the order.
+        least, most = (np.full(margin.shape, k) for k in (2, self.n_classes_))
+        while len(open_rows := np.flatnonzero(least < most)):
+            middle = (least + most)[open_rows] // 2
+            for k in np.unique(middle):
+                rows = open_rows[middle == k]
+                reached = self.top_k_accuracy(margin[rows], k) >= self._top_k_accuracy
+                most[rows[reached]] = k
+                least[rows[~reached]] = k + 1
+        return most
 
 
 def _as_margins(margin: ArrayLike) -> NDArray[np.float64]:

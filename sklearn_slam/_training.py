@@ -485,10 +485,14 @@ _global_state = threading.RLock()
 def seeded(seed: int) -> Iterator[torch.Generator]:
     """Let ``seed`` alone decide, and leave torch's global random state as found.
 
-    That state is one for all threads of a process, which take their turns here.
+    That state is one for all threads of a process, which take their turns here. That of
+    GPUs which nobody has used yet is left alone: to ask for it would initialize each.
     """
-    with _global_state, torch.random.fork_rng():
-        torch.manual_seed(seed)
+    unused = torch.cuda.is_available() and not torch.cuda.is_initialized()
+    devices = () if unused else range(torch.cuda.device_count())
+    set_seed = torch.default_generator.manual_seed if unused else torch.manual_seed
+    with _global_state, torch.random.fork_rng(devices):
+        set_seed(seed)
         yield torch.Generator().manual_seed(seed)
 
 

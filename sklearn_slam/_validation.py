@@ -204,6 +204,12 @@ def order_columns(proba: Any, classes: NDArray[Any], name: str) -> Any:
     """
     if not is_frame(proba):
         return proba
+    values = proba.to_numpy()
+    if values.dtype == object and hasattr(proba, "astype"):  # pandas' nullable numbers
+        try:
+            values = proba.to_numpy(dtype=np.float64, na_value=np.nan)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} must hold numbers: {error}.") from error
     names, labels = list(proba.columns), np.asarray(classes).tolist()
     numbered = list(range(len(names)))
     if names == numbered and labels != numbered and set(labels) == set(numbered):
@@ -217,9 +223,9 @@ def order_columns(proba: Any, classes: NDArray[Any], name: str) -> Any:
         place_of = {told(column): place for place, column in enumerate(names)}
         wanted = [told(label) for label in labels]
         if len(names) == len(wanted) and place_of.keys() == set(wanted):
-            return proba.to_numpy()[:, [place_of[label] for label in wanted]]
+            return values[:, [place_of[label] for label in wanted]]
     if names in (numbered, [f"column_{n}" for n in numbered]):
-        return proba.to_numpy()
+        return values
     raise ValueError(
         f"{name} has columns {names[:10]}, but the classes are {labels[:10]}. Name a "
         "column after each class, or give an array whose columns follow them."
@@ -286,6 +292,8 @@ def align_proba(
     -------
     aligned : ndarray of float32, shape (n_rows, n_classes)
     """
+    if np.array_equal(from_classes, classes):
+        return proba.astype(np.float32)
     aligned = np.zeros((len(proba), len(classes)), dtype=np.float32)
     aligned[:, np.searchsorted(classes, from_classes)] = proba
     return aligned
@@ -342,7 +350,8 @@ def take_sample_weight(params: dict[str, Any], fit: Callable[..., Any]) -> Any:
 
 def check_integer(name: str, value: Any, least: int) -> None:
     """Raise where a parameter is no integer of at least ``least``."""
-    if not isinstance(value, numbers.Integral) or value < least:
+    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_integer or value < least:
         raise ValueError(
             f"{name} must be an integer of at least {least}, got {value!r}."
         )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import numbers
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_slam._validation import order_columns
+from sklearn_slam._validation import (
+    check_integer,
+    check_proba,
+    check_weights,
+    order_columns,
+)
 
 __all__ = ["expected_calibration_error"]
 
@@ -107,20 +111,13 @@ def encode_for(
             f"y_true has shape {y.shape}, proba {proba.shape}; expected (n_rows,) and "
             "(n_rows, n_classes), with at least one row."
         )
-    if not (proba >= 0).all():
-        raise ValueError("proba must hold probabilities, numbers in [0, 1].")
-    sums = proba.sum(axis=1, dtype=np.float64)
-    worst = int(np.abs(sums - 1).argmax())
-    if abs(sums[worst] - 1) > 1e-2:  # as much is granted to teachers
-        raise ValueError(
-            f"proba must sum to 1 in each row; row {worst} sums to {sums[worst]:.4g}."
-        )
     if len(columns) != proba.shape[1]:
         source = "y_true holds" if labels is None else "labels names"
         raise ValueError(
             f"{source} {len(columns)} classes, proba has {proba.shape[1]} columns; "
             "pass labels=classifier.classes_."
         )
+    proba = check_proba(proba, len(y), len(columns), "proba")
     return find_columns(y, columns, "y_true"), proba
 
 
@@ -177,21 +174,9 @@ class HitRates:
         cls, score: NDArray[Any], hits: NDArray[Any], n_bins: int, weights: Any = None
     ) -> Self:
         """Put rows into bins of equal mass by score; equal scores share a bin."""
-        if not isinstance(n_bins, numbers.Integral) or n_bins < 1:
-            raise ValueError(
-                f"n_bins must be an integer of at least 1, got {n_bins!r}."
-            )
-        weights = np.ones(len(score)) if weights is None else np.asarray(weights, float)
-        if weights.shape != score.shape:
-            raise ValueError(
-                f"sample_weight has shape {weights.shape}, expected {score.shape}: one "
-                "weight a row."
-            )
-        if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any():
-            raise ValueError(
-                "sample_weight must be finite, not negative and not 0 for every row; "
-                f"got weights from {weights.min():.3g} to {weights.max():.3g}."
-            )
+        check_integer("n_bins", n_bins, 1)
+        weights = check_weights(weights, len(score), "sample_weight")
+        weights = np.ones(len(score)) if weights is None else weights
         values, value_of = np.unique(score[weights > 0], return_inverse=True)
         hits, weights = hits[weights > 0], weights[weights > 0]
         mass = np.bincount(value_of, weights)

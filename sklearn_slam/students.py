@@ -20,7 +20,12 @@ from torch import Tensor, nn
 
 from sklearn_slam._encoding import MAX_CATEGORIES, TableEncoder
 from sklearn_slam._lesson import Split
-from sklearn_slam._module_student import AUTO_BATCH_SIZES, AUTO_LR_OF_MLP, ModuleStudent
+from sklearn_slam._module_student import (
+    AUTO_BATCH_SIZES,
+    AUTO_LR_OF_MLP,
+    ModuleStudent,
+    check_device,
+)
 from sklearn_slam._modules import TabularMLP, as_columns, two_logits
 from sklearn_slam._rows import Rows
 from sklearn_slam._student import BaseStudent
@@ -219,7 +224,7 @@ class MLPStudent(ModuleStudent):
             hidden_layer_sizes=self._widths,
             n_classes=len(self.classes_),
             dropout=self.dropout,
-        )
+        ).float()  # whatever torch's default is
 
 
 class TorchStudent(ModuleStudent):
@@ -417,6 +422,7 @@ class SkorchStudent(BaseStudent):
         super()._check_parameters()
         if not isinstance(self.net, NeuralNet):
             raise TypeError(f"net must be a skorch net, got {self.net!r}.")
+        check_device(self.net.device)
 
     def _make_net(self, source: BatchSource, split: Split) -> NeuralNet:
         criterion = self.net.criterion

@@ -12,7 +12,6 @@ PACKAGE = Path(sklearn_slam.__file__).parent
 FLOORS = {
     0: {
         "_docs",
-        "_halfspace",
         "_losses",
         "_modules",
         "_optional",
@@ -32,6 +31,7 @@ FLOORS = {
         "_validation",
     },
     2: {
+        "_halfspace",
         "_student",
         "_teacher",
         "_teacher_accuracy",

@@ -334,6 +334,15 @@ def test_numbers_near_the_end_of_the_range_stay_within_the_bound(huge):
         assert (np.diff(encoded[:, 0]) >= 0).all()
 
 
+@pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
+def test_a_spread_that_has_no_inverse_carries_nothing(form):
+    X = form([[0.0, 1.0], [1e-310, 2.0], [0.0, 3.0], [1e-310, 4.0]])
+    encoded = TableEncoder().fit(X).transform(X)
+    encoded = encoded.toarray() if sp.issparse(encoded) else encoded
+    assert_array_equal(encoded[:, 0], 0)
+    assert (encoded[:, 1] != 0).any()
+
+
 @pytest.mark.parametrize("column", [[np.inf, 1.0], [np.inf, -np.inf], [np.inf] * 2])
 def test_infinity_is_refused_at_fit_and_after(column):
     bad = pd.DataFrame({"a": column, "b": [1.0, 1.0]})

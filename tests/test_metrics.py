@@ -92,8 +92,8 @@ def test_labels_of_any_type_name_the_columns(predictions):
     ("arguments", "options", "message"),
     [
         (([0, 1], np.eye(3)), {}, "y_true has shape"),
-        (([0, 1], [[2.0, -1.0], [0.5, 0.5]]), {}, r"numbers in \[0, 1\]"),
-        (([0, 1], [[np.nan, 1.0], [0.5, 0.5]]), {}, r"numbers in \[0, 1\]"),
+        (([0, 1], [[2.0, -1.0], [0.5, 0.5]]), {}, "negative entries"),
+        (([0, 1], [[np.nan, 1.0], [0.5, 0.5]]), {}, "contains NaN"),
         (([0, 1], [[0.6, 0.4], [0.1, 0.1]]), {}, "row 1 sums to 0.2"),
         (([0, 0], np.eye(2)), {}, "y_true holds 1 classes"),
         (([0, 1], np.eye(2)), {"labels": [0, 1, 2]}, "labels names 3 classes"),
@@ -105,7 +105,11 @@ def test_labels_of_any_type_name_the_columns(predictions):
         (([0, 1], np.eye(2)), {"n_bins": 2.5}, "n_bins"),
         (([0, 1], np.eye(2)), {"sample_weight": [1]}, r"expected \(2,\)"),
         (([0, 1], np.eye(2)), {"sample_weight": [0, 0]}, "sample_weight"),
-        (([0, 1], np.eye(2)), {"sample_weight": [-1, 1]}, "from -1 to 1"),
+        (
+            ([0, 1], np.eye(2)),
+            {"sample_weight": [-1, 1]},
+            "must be finite and not negative",
+        ),
         (([0, 1], np.eye(2)), {"sample_weight": [np.nan, 1]}, "must be finite"),
         (([0, 1], np.eye(2)), {"sample_weight": [np.inf, 1]}, "must be finite"),
     ],

@@ -370,6 +370,7 @@ def test_a_loss_that_is_not_finite_stops_training(table, form):
         (MLPStudent(()), {}, ValueError, "hidden_layer_sizes must be"),
         (MLPStudent(n_bins=-1), {}, ValueError, "n_bins must be an integer"),
         (MLPStudent(n_bins=2.5), {}, ValueError, "n_bins must be an integer"),
+        (MLPStudent(n_bins=True), {}, ValueError, "n_bins must be an integer"),
         (MLPStudent(dropout=1), {}, ValueError, "dropout must lie"),
     ],
 )

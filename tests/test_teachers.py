@@ -48,13 +48,14 @@ from skorch import NeuralNetClassifier
 from torch import nn
 from xgboost import XGBClassifier
 
-from sklearn_slam import CallableTeacher, SLaMDistiller, UnlabeledPool
+from sklearn_slam import CallableTeacher, SLaMDistiller, TorchStudent, UnlabeledPool
 from sklearn_slam._progress import Progress
 from sklearn_slam._teacher import (
     cross_fit,
     default_teacher,
     fit_teacher,
     warn_if_memorized,
+    weighs_classes,
 )
 
 
@@ -617,3 +618,55 @@ def test_peers_leave_the_weights_of_classes_to_the_teacher(table, teacher, asks)
     if not asks:
         slam = quick(teacher, peers=True).fit(X, y, X_unlabeled=pool)
         assert len(slam.label_weights_) > 1
+
+
+def test_class_weights_are_found_in_what_is_frozen_and_in_what_a_search_has_found(
+    three_classes,
+):
+    weighted = LogisticRegression(class_weight="balanced").fit(*three_classes)
+    search = GridSearchCV(LogisticRegression(), {"class_weight": ["balanced"]}, cv=2)
+    search.fit(*three_classes)
+    for holds in (FrozenEstimator(weighted), search):
+        assert weighs_classes(holds)
+        assert weighs_classes(make_pipeline(holds))
+    assert not weighs_classes(FrozenEstimator(LogisticRegression()))
+
+
+@pytest.mark.parametrize("form", [np.array, pd.DataFrame, csr_matrix])
+def test_scaling_in_place_changes_no_row_of_the_caller(table, form):
+    X, y, pool = form(table[0] * 10), table[1], form(table[2] * 10)
+    before = X.copy(), pool.copy()
+
+    def fitted(copied):
+        scaler = MaxAbsScaler(copy=copied)
+        slam = quick(make_pipeline(scaler, LogisticRegression()))
+        slam.set_params(student=make_pipeline(scaler, TorchStudent(nn.Linear)))
+        return slam.fit(X, y, X_unlabeled=pool).predict_proba(pool)
+
+    assert_array_equal(fitted(copied=False), fitted(copied=True))
+    for now, then in zip((X, pool), before, strict=True):
+        assert abs(now - then).max().max() == 0
+
+
+def test_rows_that_weigh_nothing_teach_no_teacher(table):
+    X, y, pool = table
+    counted = np.arange(len(y)) % 2 == 0
+    wrong = np.where(counted, y, (y + 1) % 3)
+    neighbours = KNeighborsClassifier(1)  # takes no weights
+    with pytest.warns(UserWarning, match="does not reach the teacher"):
+        slam = quick(neighbours).fit(X, wrong, X_unlabeled=pool, sample_weight=counted)
+    alone = clone(neighbours).fit(X[counted], y[counted])
+    assert_array_equal(slam.teacher_.predict_proba(pool), alone.predict_proba(pool))
+
+
+def test_the_scale_of_weights_is_no_matter_where_labels_join_the_pool(table):
+    X, y, pool = table
+    few = pool[:20]
+    weights = np.linspace(1, 2, len(y))
+    plain, scaled = (
+        quick(GaussianNB())
+        .fit(X, y, X_unlabeled=few, sample_weight=factor * weights)
+        .predict_proba(pool)
+        for factor in (1, 1024)
+    )
+    assert_array_equal(plain, scaled)

@@ -259,6 +259,25 @@ def test_seed_decides_within_and_leaves_no_trace():
     assert all(map(torch.equal, *draws))
 
 
+def test_seed_leaves_gpus_alone_that_nobody_uses(monkeypatch):
+    asked = []
+    for name, value in (("is_available", True), ("is_initialized", False)):
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", asked.append)
+    for name in ("get_rng_state", "set_rng_state"):
+        monkeypatch.setattr(torch.cuda, name, lambda *of: asked.append(of))
+    with seeded(3):
+        drawn = torch.rand(4)
+    assert asked == []
+    with seeded(3):
+        assert torch.equal(torch.rand(4), drawn)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    with seeded(3):
+        assert torch.equal(torch.rand(4), drawn)
+    assert len(asked) == 2 + 1 + 2
+
+
 def test_seed_leaves_no_trace_after_an_error():
     before = torch.random.get_rng_state()
 

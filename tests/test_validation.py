@@ -314,6 +314,14 @@ def test_columns_of_probabilities_are_found_by_name():
         (["0", "1"], [1, 0]),
     ):
         assert_array_equal(ordered(columns, classes), proba[:, ::-1])
+    frame = pd.DataFrame(proba, columns=["1", "0"])
+    for backend in ("pyarrow", "numpy_nullable"):
+        nullable = frame.convert_dtypes(dtype_backend=backend)
+        values = order_columns(nullable, np.array([0, 1]), "proba")
+        assert values.dtype == np.float64
+        assert_array_equal(values, proba[:, ::-1])
+    with pytest.raises(ValueError, match="proba must hold numbers"):
+        order_columns(frame.astype(str) + "x", np.array([0, 1]), "proba")
     for columns in (None, ["column_0", "column_1"]):
         assert_array_equal(ordered(columns, ["a", "b"]), proba)
     assert order_columns(proba, np.array([1, 0]), "proba") is proba
