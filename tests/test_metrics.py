@@ -45,7 +45,7 @@ def test_error_vanishes_with_rows_of_a_calibrated_model():
     assert expected_calibration_error(y, proba, n_bins=n_bins) < bound
 
 
-@pytest.mark.parametrize("n_bins", [1, 2, 15, 1000])
+@pytest.mark.parametrize("n_bins", [1, 2, np.int64(15), 1000])
 def test_error_lies_between_the_gap_of_means_and_one(predictions, n_bins):
     y, proba = predictions
     gap = abs(accuracy_score(y, proba.argmax(axis=1)) - proba.max(axis=1).mean())
@@ -70,12 +70,15 @@ def test_error_does_not_depend_on_order_of_rows_or_columns(predictions):
     ) == pytest.approx(error)
 
 
-def test_weights_count_like_repeated_rows(predictions):
+@pytest.mark.parametrize("n_bins", [15, 1000])
+def test_weights_count_like_repeated_rows(predictions, n_bins):
     y, proba = predictions
     weights = np.arange(len(y)) % 3
-    weighted = expected_calibration_error(y, proba, sample_weight=weights)
+    weighted = expected_calibration_error(
+        y, proba, sample_weight=weights, n_bins=n_bins
+    )
     repeated = expected_calibration_error(
-        np.repeat(y, weights), np.repeat(proba, weights, axis=0)
+        np.repeat(y, weights), np.repeat(proba, weights, axis=0), n_bins=n_bins
     )
     assert weighted == pytest.approx(repeated)
 
@@ -95,6 +98,8 @@ def test_labels_of_any_type_name_the_columns(predictions):
         (([0, 1], [[2.0, -1.0], [0.5, 0.5]]), {}, "negative entries"),
         (([0, 1], [[np.nan, 1.0], [0.5, 0.5]]), {}, "contains NaN"),
         (([0, 1], [[0.6, 0.4], [0.1, 0.1]]), {}, "row 1 sums to 0.2"),
+        (([0, 1], [[0.51, 0.51], [0.5, 0.5]]), {}, "row 0 sums to 1.02"),
+        (([], np.empty((0, 2))), {"labels": [0, 1]}, "with at least one row"),
         (([0, 0], np.eye(2)), {}, "y_true holds 1 classes"),
         (([0, 1], np.eye(2)), {"labels": [0, 1, 2]}, "labels names 3 classes"),
         (([0, 0], np.eye(2)), {"labels": [0, 0]}, r"class of its own, got \[0, 0\]"),
@@ -132,6 +137,9 @@ def test_equal_scores_share_a_bin():
     rates = HitRates.of(np.array([0.5] * 9 + [1.0]), np.ones(10, bool), 5)
     np.testing.assert_allclose(rates.score, [0.5, 1.0])
     np.testing.assert_allclose(rates.share, [0.9, 0.1])
+    # It is the bin in which the middle of their mass lies: .15, .6 and .95.
+    rates = HitRates.of(np.repeat([0.1, 0.5, 0.9], [3, 6, 1]), np.ones(10, bool), 2)
+    np.testing.assert_allclose(rates.share, [0.3, 0.7])
 
 
 def test_bins_and_what_is_in_them_are_weighted():
@@ -147,6 +155,21 @@ def test_bins_and_what_is_in_them_are_weighted():
     ties = HitRates.of(np.array([0.5, 0.5, 0.9]), hits[:3], 1, np.array([2.0, 1.0, 3]))
     np.testing.assert_allclose(ties.score, [(3 * 0.5 + 3 * 0.9) / 6])
     np.testing.assert_allclose(ties.rate, [5 / 6])
+
+
+def test_a_rate_is_at_most_one_also_where_weights_are_rounded():
+    # Summed in one order these weights are .6, in the other a little more.
+    score, weights = np.array([0.9, 0.5, 0.5]), np.array([0.1, 0.2, 0.3])
+    assert weights.sum() > weights[::-1].sum()
+    assert HitRates.of(score, np.ones(3, bool), 1, weights).rate == 1
+
+
+def test_wilson_interval_holds_the_rate_and_stays_in_the_unit_interval():
+    size = np.arange(1.0, 1_000.0)
+    for value in (0.0, 0.5, 1.0):
+        rate = np.full(len(size), value)
+        low, high = wilson_interval(rate, size)
+        assert ((low >= 0) & (low <= rate) & (rate <= high) & (high <= 1)).all()
 
 
 def test_wilson_interval_solves_its_equation_and_stays_in_the_unit_interval():
@@ -184,3 +207,5 @@ def test_probabilities_may_be_rounded():
     proba = np.array([[1 + 2e-16, 0.0], [0.0, 1 + 4e-16]])
     assert (proba > 1).any()
     assert expected_calibration_error([0, 1], proba) == pytest.approx(0, abs=1e-15)
+    # To a hundredth, as a teacher's.
+    assert expected_calibration_error([0, 1], 0.995 * np.eye(2)) == pytest.approx(0.005)
