@@ -16,7 +16,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch.autograd import gradcheck
 
@@ -501,10 +501,22 @@ def test_members_of_an_ensemble_take_frames(table):
     for teacher in (
         RandomForestClassifier(5, random_state=0),
         BaggingClassifier(GaussianNB(), 5, max_features=0.5, random_state=0),
+        VotingClassifier(
+            [("a", GaussianNB()), ("b", LogisticRegression())], voting="soft"
+        ),
     ):
         of_frame = ensemble_spread(teacher.fit(frame, y), Rows.of(rest), THREE, 2)
         of_array = ensemble_spread(teacher.fit(X, y), Rows.of(pool), THREE, 2)
         assert_allclose(of_frame, of_array)
+    # Trees take missing values.
+    forest = RandomForestClassifier(5, random_state=0).fit(X, y)
+    of_array = ensemble_spread(
+        forest, Rows.of(np.where(pool > 3, np.nan, pool)), THREE, 2
+    )
+    of_frame = ensemble_spread(
+        forest.fit(frame, y), Rows.of(rest.mask(rest > 3)), THREE, 2
+    )
+    assert_allclose(of_frame, of_array)
 
 
 @pytest.mark.parametrize(
@@ -549,10 +561,47 @@ def test_weighting_trains_what_a_loss_has_to_learn(table, teacher, monkeypatch):
     assert (made[0].matrix.detach() != torch.eye(3)).any()
 
 
-def test_members_of_a_teacher_that_lacks_a_class_show_uncertainty(table):
+@pytest.mark.parametrize("lacking", THREE)
+def test_members_of_a_teacher_that_lacks_a_class_show_uncertainty(table, lacking):
     X, y, pool = table
-    forest = RandomForestClassifier(20, random_state=0).fit(X[y < 2], y[y < 2])
+    known, rest = np.delete(THREE, lacking), y != lacking
+    forest = RandomForestClassifier(20, random_state=0).fit(X[rest], y[rest])
     of_all = ensemble_spread(forest, Rows.of(pool), THREE, 2)
-    of_two = ensemble_spread(forest, Rows.of(pool), np.arange(2), 2)
-    assert_array_equal(of_all[:, :2], of_two)
-    assert (of_all[:, 2] == 1).all()
+    of_two = ensemble_spread(forest, Rows.of(pool), known, 2)
+    assert_array_equal(of_all[:, known], of_two)
+    assert (of_all[:, lacking] == 1).all()
+
+
+def test_members_that_cannot_be_compared_show_no_uncertainty(table):
+    X, y, pool = table
+    alone = RandomForestClassifier(1, random_state=0).fit(X, y)
+    assert ensemble_spread(alone, Rows.of(pool), THREE, 2) is None
+    unlike = BaggingClassifier(GaussianNB(), 3, random_state=0).fit(X, y)
+    assert ensemble_spread(unlike, Rows.of(pool), THREE, 2) is not None
+    unlike.estimators_[0] = GaussianNB().fit(X[y < 2], y[y < 2])
+    assert ensemble_spread(unlike, Rows.of(pool), THREE, 2) is None
+
+
+def test_members_see_rows_after_all_steps_before_them(table):
+    X, y, pool = table
+    forest = RandomForestClassifier(5, random_state=0)
+    steps = StandardScaler(), PolynomialFeatures(2)
+    flat = make_pipeline(*steps, forest).fit(X, y)
+    nested = make_pipeline(steps[0], make_pipeline(steps[1], forest)).fit(X, y)
+    of_flat, of_nested = (
+        ensemble_spread(teacher, Rows.of(pool), THREE, 2) for teacher in (flat, nested)
+    )
+    assert_array_equal(of_nested, of_flat)
+    encoded = flat[:-1].transform(pool)
+    said = [tree.predict_proba(encoded) for tree in flat[-1].estimators_]
+    assert_allclose(of_flat, np.std(said, axis=0), atol=1e-6)
+
+
+def test_dropout_passes_are_as_many_as_are_asked_for(table):
+    X, y, pool = table
+    student = MLPStudent((8,), dropout=0.5, max_epochs=1, random_state=0).fit(X, y)
+    said = np.random.RandomState(0).dirichlet(np.ones(3), (5, len(pool)))
+    answers = iter(said)
+    student._predict_with_dropout = lambda table: next(answers)
+    spread = ensemble_spread(student, Rows.of(pool), THREE, 5)
+    assert_allclose(spread, np.std(said, axis=0), atol=1e-6)
