@@ -43,6 +43,7 @@ def test_margin_is_first_minus_second(n_classes, dtype):
 def test_margin_limits():
     assert_array_equal(margins(np.eye(3)), 1.0)
     assert_array_equal(margins(TIED), 0.0)
+    assert_array_equal(margins(np.array([[1 + 1e-6, 0.0]])), 1.0)  # rounded
     assert margins(np.empty((0, 3))).shape == (0,)
 
 
@@ -218,6 +219,13 @@ def test_exponent_of_one_source_is_its_inverse_temperature():
         combining_exponents([proba[repeated]], y[repeated]),
         rtol=1e-3,
     )
+
+
+def test_exponents_lie_between_none_and_ten():
+    sure = np.tile([0.6, 0.4], (20, 1))
+    right, wrong = (np.full(20, label) for label in (0, 1))
+    assert_allclose(combining_exponents([sure], right), 10)
+    assert_array_equal(combining_exponents([sure], wrong), 0)
 
 
 def test_sources_count_by_what_they_say_of_the_labels():
