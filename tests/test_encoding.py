@@ -1,4 +1,4 @@
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 
 import numpy as np
@@ -167,7 +167,9 @@ def test_codes_do_not_depend_on_the_order_of_rows():
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
 @pytest.mark.parametrize(
-    "value", [datetime(2024, 1, 1), timedelta(days=1)], ids=["date", "duration"]
+    "value",
+    [datetime(2024, 1, 1), date(2024, 1, 1), timedelta(days=1)],
+    ids=["time", "day", "duration"],
 )
 def test_dates_raise(frame, value):
     with pytest.raises(TypeError, match="'when' holds dates or times"):
@@ -295,6 +297,7 @@ def test_chunks_and_samples_keep_rows(form):
     chunks = list(rows.chunks(6))
     assert_array_equal(np.concatenate([dense(table) for table, _ in chunks]), expected)
     assert max(table.shape[0] for table, _ in chunks) == 6
+    assert rows.n_chunks(6) == len(chunks)
     for table, place in chunks:
         assert_array_equal(dense(table), expected[place])
     for table, places in rows.take(np.array([22, 0, 19, 20])):
@@ -304,6 +307,10 @@ def test_chunks_and_samples_keep_rows(form):
     drawn = dense(rows.sample(10, rng))
     assert drawn.shape == X[:10].shape
     assert all((expected == row).all(axis=1).any() for row in drawn)
+    # In their order, and each once.
+    drawn = dense(Rows.of(form(X)).sample(19, rng))
+    at = [int(np.flatnonzero((X == row).all(axis=1))[0]) for row in drawn]
+    assert at == sorted(set(at))
 
 
 @pytest.mark.parametrize(

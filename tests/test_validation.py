@@ -36,6 +36,7 @@ NAN = float("nan")
         (np.array(["b", None, "a"], dtype=object), ["b", "a"]),
         (np.array([True, None, False], dtype=object), [True, False]),
         (np.array([1, pd.NaT, 0], dtype=object), [1, 0]),
+        (np.array([1, np.float32(NAN), 0], dtype=object), [1, 0]),
         (pd.Series([1.0, NAN, 0.0]), [1, 0]),
         (pd.Series([1, pd.NA, 0], dtype="Int64"), [1, 0]),
         (pd.Series([1, pd.NA, 0], dtype="Float64"), [1, 0]),
