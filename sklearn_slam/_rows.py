@@ -66,10 +66,12 @@ def is_temporal(column: Any) -> bool:
     kind = getattr(column.dtype, "kind", None)
     if kind is None:  # polars
         return bool(column.dtype.is_temporal())
+    if str(column.dtype).startswith("period"):  # whose kind is that of objects
+        return True
     if _holds_objects(column):
         values = (value for value in column.to_list() if not is_missing(value))
         return isinstance(next(values, None), datetime.date | datetime.time)
-    return kind in "Mm" or str(column.dtype).startswith("period")
+    return kind in "Mm"
 
 
 def _holds_objects(column: Any) -> bool:

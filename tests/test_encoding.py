@@ -176,6 +176,12 @@ def test_dates_raise(frame, value):
         fitted(frame({"when": [value] * 3, "number": [1, 2, 3]}))
 
 
+def test_periods_raise():
+    months = pd.period_range("2024-01", periods=3, freq="M")
+    with pytest.raises(TypeError, match="'when' holds dates or times"):
+        fitted(pd.DataFrame({"when": months, "number": [1, 2, 3]}))
+
+
 @each_frame
 def test_one_row_at_a_time_equals_the_batch(name):
     X = FRAMES[name]()
