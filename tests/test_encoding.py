@@ -315,7 +315,7 @@ def test_chunks_and_samples_keep_rows(form):
     assert all((expected == row).all(axis=1).any() for row in drawn)
     # In their order, and each once.
     drawn = dense(Rows.of(form(X)).sample(19, rng))
-    at = [int(np.flatnonzero((X == row).all(axis=1))[0]) for row in drawn]
+    at = [int(np.flatnonzero((row == X).all(axis=1))[0]) for row in drawn]
     assert at == sorted(set(at))
 
 
