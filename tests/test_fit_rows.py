@@ -17,7 +17,7 @@ POOL = X[:4] + 0.5
 
 def validated(
     X_unlabeled=None, rows=X, frame=np.asarray, weights=None, pool_weights=None,
-    groups=None,
+    groups=None, allow_nan=False, numeric=True,
 ):  # fmt: skip
     return validate_fit_rows(
         BaseEstimator(),
@@ -28,8 +28,8 @@ def validated(
         pool_weights,
         groups,
         unlabeled_label=None,
-        allow_nan=False,
-        numeric=True,
+        allow_nan=allow_nan,
+        numeric=numeric,
     )
 
 
@@ -92,3 +92,22 @@ def test_groups_have_an_entry_for_each_row(kind):
     for groups in (list("aabbc"), list("aabbccd")):
         with pytest.raises(ValueError, match=r"groups has shape .*one group for each"):
             validated(groups=kind(groups))
+
+
+def test_labels_join_a_pool_of_fewer_rows_that_weigh_anything():
+    assert not validated().labels_join  # three of each
+    assert not validated(weights=[1, 1, 0, 1, 1, 0]).labels_join
+    assert validated(weights=[1, 1, 1, 1, 1, 0]).labels_join
+    assert not validated(POOL, weights=[1, 1, 1, 1, 0, 0]).labels_join
+
+
+@pytest.mark.parametrize("where", ["X", "X_unlabeled"])
+def test_one_missing_value_of_any_array_is_seen(where):
+    tables = {"X": X, "X_unlabeled": POOL}
+    tables[where] = np.where(
+        tables[where] == tables[where][2, 1], np.nan, tables[where]
+    )
+    given = {"rows": tables["X"], "X_unlabeled": tables["X_unlabeled"]}
+    assert validated(**given, allow_nan=True).has_nan
+    assert not validated(POOL, allow_nan=True).has_nan
+    assert not validated(rows=X.astype(object), numeric=False).has_nan

@@ -85,6 +85,43 @@ def test_pool_far_away_warns(frame):
         warn_about_pool(X, pool)
 
 
+def messages_of(function, *tables):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        function(*tables)
+    return [str(warning.message) for warning in caught]
+
+
+@pytest.mark.parametrize(
+    ("times", "shift", "n_rows", "warns"),
+    [
+        (1, 2.9, 41, False),
+        (1, 3.1, 41, True),
+        (1, -3.1, 41, True),
+        # The wider table's deviation counts.
+        (5, 14, 41, False),
+        (0.2, 2.9, 41, False),
+        (9, 0, 41, False),
+        (11, 0, 41, True),
+        (1 / 11, 0, 41, True),
+        (1, 9, 10, True),
+        (1, 9, 9, False),
+    ],
+)
+def test_how_far_a_pool_may_lie(times, shift, n_rows, warns):
+    X = np.linspace(-1, 1, n_rows)[:, None]
+    X /= X.std()
+    pool = times * X + shift
+    # Text and missing values do not matter.
+    frames = [pd.DataFrame({"town": "x", "a": part[:, 0]}) for part in (X, pool)]
+    frames[1].loc[n_rows] = ["x", NAN]
+    for tables, name in (((X, pool), "0"), (frames, "'a'")):
+        found = messages_of(warn_about_pool, *tables)
+        assert len(found) == warns
+        if warns and shift:
+            assert f"in column {name} the medians are {abs(shift):.1f} " in found[0]
+
+
 @pytest.mark.parametrize("unit", [1e-300, 1e150, 1e300])
 def test_the_unit_of_numbers_does_not_matter(unit):
     X, pool = (unit * table for table in far_tables())
@@ -141,6 +178,31 @@ def test_categories_that_are_written_otherwise_warn(frame):
     for values in ([town.upper() for town in towns], ["1", "2", "3"] * 10):
         with pytest.warns(UserWarning, match="'town' has other values.*100% of them"):
             warn_about_categories(X, frame({"town": values, "number": range(30)}))
+
+
+@pytest.mark.parametrize(
+    ("n_unseen", "n_singles", "n_rows", "warns"),
+    [
+        (11, 0, 20, True),
+        (10, 0, 20, False),
+        (20, 2, 20, True),
+        (20, 3, 20, False),
+        (10, 0, 10, True),
+        (9, 0, 9, False),
+    ],
+)
+def test_how_many_categories_may_be_new(n_unseen, n_singles, n_rows, warns):
+    singles = [f"single {n}" for n in range(n_singles)]
+    X = pd.DataFrame({"town": [*singles, *["a"] * (n_rows - n_singles)]})
+    pool = pd.DataFrame({"town": ["b"] * n_unseen + ["a"] * (n_rows - n_unseen)})
+    assert len(messages_of(warn_about_categories, X, pool)) == warns
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_dates_are_no_categories_that_could_be_new(frame):
+    days = pd.date_range("2026-01-01", periods=40).to_pydatetime().tolist() * 2
+    X, pool = frame({"day": days[:20] * 2}), frame({"day": days[20:40] * 2})
+    assert messages_of(warn_about_categories, X, pool) == []
 
 
 def test_new_categories_of_a_column_of_many_do_not_warn():

@@ -1,3 +1,4 @@
+import re
 import warnings
 
 import numpy as np
@@ -167,10 +168,14 @@ def test_a_missing_mark_marks_missing_labels(y, mark):
     assert_array_equal(split_labels(y, mark)[0], [True, False, True])
 
 
+@pytest.mark.parametrize("mark", ["nan", "-1", "?", "", "NA", "None", "null"])
+def test_text_that_looks_like_a_missing_label_warns(mark):
+    with pytest.warns(UserWarning, match=re.escape(f"class {mark!r}")):
+        warn_about_marks(np.array(["a", "b", mark]), np.array([4, 3, 2]))
+
+
 def test_marks_that_look_like_missing_labels_warn():
     counts = np.array([4, 3, 2])
-    with pytest.warns(UserWarning, match="class 'nan'"):
-        warn_about_marks(np.array(["a", "b", "nan"]), counts)
     with pytest.warns(UserWarning, match="-1 in 4 rows"):
         warn_about_marks(np.array([-1, 0, 1]), counts)
 
