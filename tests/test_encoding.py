@@ -12,8 +12,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn_slam import MLPStudent, SLaMDistiller
 from sklearn_slam._encoding import (
     LEAST_BIN,
+    MAX_BOOSTED,
     MAX_CATEGORIES,
     SMOOTH_CLIP,
+    OrdinalColumns,
     TableEncoder,
 )
 from sklearn_slam._modules import PiecewiseLinear
@@ -73,6 +75,20 @@ def test_numbers_are_centred_and_bounded_in_order():
     assert_allclose(np.median(encoded, axis=0), 0, atol=0.05)
     outlier = fitted(X).transform(np.array([[1e6, -1e6, 0]]))
     assert_allclose(np.abs(outlier[0, :2]), SMOOTH_CLIP, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("column", "center", "spread"),
+    [
+        # Quartiles as far apart as those of a standard normal are.
+        ([-90, 1 - 1.349 / 2, 1, 1 + 1.349 / 2, 90], 1, 1),
+        # None between the quartiles: the standard deviation.
+        ([0] * 9 + [10], 0, 3),
+    ],
+)
+def test_numbers_are_scaled_by_what_lies_between_the_quartiles(column, center, spread):
+    encoder = fitted(np.array(column, dtype=float)[:, None])
+    assert_allclose([encoder.center_[0], 1 / encoder.scale_[0]], [center, spread])
 
 
 def test_shift_and_scale_of_columns_change_nothing():
@@ -501,6 +517,31 @@ def test_text_that_is_no_category_warns(frame):
     with pytest.warns(UserWarning, match="hold hardly a value twice") as caught:
         slam.fit(X, np.arange(100) % 2, X_unlabeled=rest)
     assert sum("hardly" in str(warning.message) for warning in caught) == 1
+
+
+@pytest.mark.parametrize(
+    ("n_single", "n_rows", "singular"),
+    [(50, 50, 0), (51, 51, 1), (51, 102, 0), (52, 102, 1)],
+)
+def test_how_many_values_may_occur_once(n_single, n_rows, singular):
+    words = [f"name {n}" for n in range(n_single)] + ["other"] * (n_rows - n_single)
+    assert len(fitted(pd.DataFrame({"note": words})).singular_) == singular
+
+
+@pytest.mark.parametrize("n_beyond", [0, 1])
+def test_columns_of_as_many_categories_as_are_kept_are_not_crowded(n_beyond):
+    towns = [f"town {n}" for n in range(MAX_CATEGORIES + n_beyond)] * 2
+    assert len(fitted(pd.DataFrame({"town": towns})).crowded_) == n_beyond
+
+
+def test_boosting_reads_the_most_frequent_categories_then_the_numbers():
+    towns = [f"town {n:03}" for n in range(MAX_BOOSTED + 2)]
+    towns = [*towns, *towns[2:], None]
+    X = pd.DataFrame({"n": np.arange(len(towns)), "town": towns, "empty": NAN})
+    encoded = OrdinalColumns(["town"]).fit(X).transform(X)
+    expected = np.full(len(towns), NAN)
+    expected[2:-1] = np.arange(MAX_BOOSTED)[np.arange(len(towns) - 3) % MAX_BOOSTED]
+    assert_array_equal(encoded, np.column_stack([expected, X["n"]]))
 
 
 def test_columns_of_more_categories_than_are_kept_are_named():
