@@ -44,6 +44,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
+from sklearn.utils import get_tags
 from skorch import NeuralNetClassifier
 from torch import nn
 from xgboost import XGBClassifier
@@ -54,6 +55,7 @@ from sklearn_slam._teacher import (
     cross_fit,
     default_teacher,
     fit_teacher,
+    name_of_weights,
     warn_if_memorized,
     weighs_classes,
 )
@@ -315,6 +317,67 @@ def test_weights_that_do_not_reach_the_teacher_warn(table):
         assert {warning.filename for warning in caught} == {__file__}
 
 
+@pytest.mark.parametrize(
+    ("teacher", "name"),
+    [
+        (GaussianNB(), "sample_weight"),
+        (KNeighborsClassifier(), None),
+        (make_pipeline(MaxAbsScaler(), GaussianNB()), "gaussiannb__sample_weight"),
+        (make_pipeline(MaxAbsScaler(), KNeighborsClassifier()), None),
+        (VotingClassifier([("a", GaussianNB()), ("b", "drop")]), "sample_weight"),
+        (VotingClassifier([("a", GaussianNB()), ("b", KNeighborsClassifier())]), None),
+        (StackingClassifier([("a", GaussianNB())], GaussianNB()), "sample_weight"),
+        (StackingClassifier([("a", GaussianNB())], KNeighborsClassifier()), None),
+        (GridSearchCV(KNeighborsClassifier(), {}), None),
+    ],
+)
+def test_weights_go_by_the_name_under_which_all_take_them(teacher, name):
+    assert name_of_weights(teacher) == name
+
+
+@pytest.mark.parametrize(
+    ("teacher", "weighs"),
+    [
+        (CatBoostClassifier(), False),
+        (CatBoostClassifier(auto_class_weights="Balanced"), True),
+        (CatBoostClassifier(class_weights=[1, 2]), True),
+        (LGBMClassifier(is_unbalance=False), False),
+        (XGBClassifier(scale_pos_weight=1), False),
+        (XGBClassifier(scale_pos_weight=1.0), False),
+        (XGBClassifier(scale_pos_weight=3), True),
+        (BaggingClassifier(LogisticRegression(class_weight="balanced")), True),
+    ],
+)
+def test_who_weighs_classes(teacher, weighs):
+    assert weighs_classes(teacher) == weighs
+
+
+def test_the_default_teacher_knows_its_seed_and_its_categories(frame):
+    X, _ = frame
+    boosting = default_teacher(X, 3)[-1]
+    assert boosting.random_state == 3
+    assert boosting.categorical_features == [0, 1]  # town and grade come first
+    assert default_teacher(X[["number"]].to_numpy(), 3)[-1].categorical_features is None
+
+
+def test_the_default_teacher_takes_more_categories_than_boosting():
+    X = pd.DataFrame({"town": [f"town {n}" for n in range(300)] * 2})
+    teacher = default_teacher(X, 0).set_params(**{f"{BOOSTING}__max_iter": 2})
+    assert_array_equal(teacher.fit(X, np.arange(600) % 2).classes_, [0, 1])
+
+
+def test_the_default_teacher_of_sparse_rows_minds_no_output_of_frames(table):
+    X, y, _ = table
+    with config_context(transform_output="pandas"):
+        default_teacher(csr_matrix(X), 0).fit(csr_matrix(X), y)
+
+
+def test_a_function_takes_what_it_takes():
+    tags = get_tags(CallableTeacher(len, [0, 1])).input_tags
+    assert tags.allow_nan
+    assert tags.sparse
+
+
 BOOSTING = "histgradientboostingclassifier"
 
 
@@ -488,6 +551,36 @@ def test_rows_that_a_teacher_learned_from_are_noticed(teacher):
             warnings.simplefilter("always")
             warn_if_memorized(*rows)
         assert len(caught) == warned
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "share_above", "warned"),
+    [
+        (20, 0.8, True),
+        (19, 1.0, False),
+        (20, 0.7, False),  # may be chance
+        (100, 0.62, False),  # by three standard errors
+        (1_000, 0.6, True),
+        (20_000, 0.54, False),  # not chance, but next to nothing
+        (1_000, 0.2, False),
+    ],
+)
+def test_margins_that_are_larger_by_more_than_chance_are_noticed(
+    n_rows, share_above, warned
+):
+    # Some labeled rows have larger margins than all rows of the pool, the rest smaller.
+    above = np.arange(n_rows) < share_above * n_rows
+    noise = np.linspace(0, 0.1, n_rows)
+    labeled, pool = (
+        np.column_stack([1 + margin, 1 - margin]) / 2
+        for margin in (np.where(above, 0.8, 0.2) + noise, 0.5 + noise)
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_if_memorized(labeled, pool)
+    assert len(caught) == warned
+    if warned:
+        assert f"with probability {share_above:.2f}" in str(caught[0].message)
 
 
 @pytest.mark.parametrize(
