@@ -1,6 +1,7 @@
 """Displays and the report."""
 
 import matplotlib
+import matplotlib.figure
 import numpy as np
 import pandas as pd
 import pytest
@@ -36,9 +37,11 @@ from sklearn_slam import (
     UPSDistiller,
     VIDDistiller,
     WeightedDistiller,
+    _report,
     distillation_report,
     expected_calibration_error,
 )
+from sklearn_slam.metrics import HitRates
 
 QUALITY = ["accuracy", "roc_auc", "log_loss", "calibration_error", "agreement"]
 LATENCY = ["row_us", "row_us_p99", "batch_us", "batch_us_p99"]
@@ -83,6 +86,7 @@ def test_teacher_accuracy_of_a_distiller(table, teacher):
     display = TeacherAccuracyDisplay.from_estimator(slam, n_bins=5)
     accuracy = slam.teacher_accuracy_
     assert_array_equal(display.alpha, accuracy.alpha(display.margin))
+    assert display.margin[[0, -1]].tolist() == [0, 1]
     assert (display.top_k_accuracy >= display.alpha).all()
     rates = display.alpha_rates
     assert np.sum(rates.share * rates.rate) == pytest.approx(accuracy.hits_.mean())
@@ -129,6 +133,53 @@ def test_points_follow_the_weights():
     assert_allclose(display.alpha, 0.75)
 
 
+def segments_of(errorbar):
+    """Return the lower and upper ends of an error bar's intervals."""
+    return np.array(errorbar.lines[2][0].get_segments())[:, :, 1].T
+
+
+def drawing_axes():
+    return matplotlib.figure.Figure().subplots()
+
+
+def test_predictions_are_drawn_with_what_was_given():
+    rng = np.random.default_rng(0)
+    proba = rng.dirichlet(np.ones(4), size=80)
+    y = np.array([rng.choice(4, p=row) for row in proba])
+    labels, order, ax = np.array(list("badc")), [1, 0, 3, 2], drawing_axes()
+    given = {"sample_weight": np.arange(80.0), "top_k": 3, "n_bins": 5}
+    display = TeacherAccuracyDisplay.from_predictions(
+        proba, labels[y], labels=labels, ax=ax, **given
+    )
+    assert display.ax_ is ax
+    assert display.top_k == 3
+    assert len(display.alpha_rates.rate) == len(display.top_k_rates.rate) == 5
+    among = np.argsort(-proba, axis=1)[:, :3] == y[:, None]
+    for rates, hits in (
+        (display.alpha_rates, among[:, 0]),
+        (display.top_k_rates, among.any(axis=1)),
+    ):
+        mean = np.average(hits, weights=given["sample_weight"])
+        assert np.sum(rates.share * rates.rate) == pytest.approx(mean)
+    assert_array_equal(display.top_k_line_.get_ydata(), display.top_k_accuracy)
+    assert_allclose(
+        segments_of(display.errorbar_),
+        [display.alpha_rates.low, display.alpha_rates.high],
+    )
+    other = TeacherAccuracyDisplay.from_predictions(proba[:, order], labels[y], **given)
+    assert_allclose(other.top_k_rates.rate, display.top_k_rates.rate)
+
+
+@pytest.mark.parametrize("top_k", [1, 3])
+def test_no_second_curve_of_one_class_or_of_all(table, teacher, top_k):
+    X, y, pool = table
+    slam, ax = quick(teacher).fit(X, y, X_unlabeled=pool), drawing_axes()
+    display = TeacherAccuracyDisplay.from_estimator(slam, top_k=top_k, n_bins=3, ax=ax)
+    assert display.top_k is None
+    assert display.ax_ is ax
+    assert len(display.alpha_rates.rate) <= 3
+
+
 def test_a_constant_alpha_is_drawn_over_what_was_observed(table, teacher):
     X, y, pool = table
     slam = quick(teacher, alpha=0.8).fit(X, y, X_unlabeled=pool)
@@ -143,8 +194,14 @@ def test_a_constant_alpha_is_drawn_over_what_was_observed(table, teacher):
 def test_history_of_distiller_and_student(table, teacher):
     X, y, pool = table
     slam = quick(teacher, early_stopping=True).fit(X, y, X_unlabeled=pool)
-    display = TrainingHistoryDisplay.from_estimator(slam)
+    ax = drawing_axes()
+    display = TrainingHistoryDisplay.from_estimator(slam, ax=ax)
+    assert display.ax_ is ax
     assert_array_equal(display.epoch, [1, 2])
+    assert_array_equal(
+        display.line_.get_xydata(),
+        [[e["epoch"], e["train_loss"]] for e in slam.history_],
+    )
     assert_array_equal(
         display.valid_line_.get_ydata(), [e["valid_loss"] for e in slam.history_]
     )
@@ -192,6 +249,23 @@ def test_reliability_from_estimator_and_predictions_agree(table):
     assert given.expected_calibration_error == pytest.approx(error)
     label = display.ax_.get_legend_handles_labels()[1][1]
     assert label == f"GaussianNB, calibration error {error:.3f}"
+
+
+def test_reliability_is_drawn_with_what_was_given(table):
+    X, y, _ = table
+    model, rows = GaussianNB().fit(X[:60], y[:60]), y != 0  # one class is absent
+    given = {"sample_weight": np.arange(rows.sum()), "n_bins": 4, "name": "mine"}
+    ax = drawing_axes()
+    display = ReliabilityDisplay.from_estimator(model, X[rows], y[rows], ax=ax, **given)
+    assert display.ax_ is ax
+    assert display.name == "mine"
+    proba = model.predict_proba(X[rows])
+    rates = HitRates.of_top_class(y[rows], proba, 4, given["sample_weight"])
+    assert_array_equal(display.rates.rate, rates.rate)
+    assert_array_equal(
+        display.errorbar_.lines[0].get_xydata().T, [rates.score, rates.rate]
+    )
+    assert_allclose(segments_of(display.errorbar_), [rates.low, rates.high])
 
 
 def test_two_reliabilities_share_axes_and_diagonal():
@@ -247,6 +321,31 @@ def test_report_measures_what_scikit_learn_measures(table, teacher, two_threads)
     assert (report["row_us_p99"] >= report["row_us"]).all()
 
 
+class Clocked:
+    """Takes as many microseconds a row as it is told, call by call."""
+
+    def __init__(self, costs):
+        self.now, self.costs, self.seen = 0.0, iter(costs), []
+
+    def perf_counter(self):
+        return self.now
+
+    def predict_proba(self, X):
+        self.seen.append(X[:, 0].tolist())
+        self.now += 1e-6 * next(self.costs) * len(X)
+
+
+def test_latency_is_that_of_calls_after_the_first_third(monkeypatch):
+    model = Clocked([70, 70, 1, 2, 9, 80, 80, 3, 3, 6])
+    monkeypatch.setattr(_report, "time", model)
+    latency = _report.measure_latency(model, np.arange(4.0)[:, None], 3)
+    expected = {"row_us": 2, "batch_us": 3}
+    expected |= {"row_us_p99": 2 + 0.98 * 7, "batch_us_p99": 3 + 0.98 * 3}
+    assert latency == pytest.approx(expected)
+    # Rows by turns, then all of them.
+    assert model.seen == [[0], [1], [2], [3], [0]] + [[0, 1, 2, 3]] * 5
+
+
 def test_students_to_compare_with_are_those_of_a_fit_by_hand(table):
     X, y, pool = table
     CountingTeacher.fits = 0
@@ -297,6 +396,20 @@ def test_fitted_teacher_and_weights(table):
     assert report.loc["labels only", "log_loss"] == pytest.approx(loss)
     loss = log_loss(y[:45], fitted.predict_proba(X[:45]).astype(np.float32))
     assert report.loc["teacher", "log_loss"] == pytest.approx(loss)
+
+
+def test_weights_of_labeled_rows_among_others_are_theirs(table):
+    X, y, pool = table
+    target = np.where(np.arange(len(y)) % 3 > 0, y, np.nan)
+    labeled, weights = ~np.isnan(target), np.linspace(0.5, 2, len(y))
+    given = {"X": X, "y": target, "X_unlabeled": pool, "sample_weight": weights}
+    slam = quick(GaussianNB()).fit(**given)
+    report = report_on(slam, X, y, **given)
+    seed = slam.student_.random_state
+    alone = MLPStudent((8,), max_epochs=2, random_state=seed)
+    alone.fit(X[labeled], target[labeled], sample_weight=weights[labeled])
+    loss = log_loss(y, alone.predict_proba(X))
+    assert report.loc["labels only", "log_loss"] == pytest.approx(loss)
 
 
 @pytest.mark.parametrize(
