@@ -227,7 +227,7 @@ def test_stand_ins_for_automl_and_prior_fitted_networks(table):
 def test_groups_reach_the_folds(table, unlabeled):
     """No teacher sees a row of a group that it is asked about."""
     X, y, pool = table
-    groups = np.arange(len(y)) % 6
+    groups = np.arange(len(y)) // 15
     target = y.astype(float)
     target[:unlabeled] = np.nan
     seen = []
@@ -244,6 +244,84 @@ def test_groups_reach_the_folds(table, unlabeled):
         known = {tuple(row) for row in rows}
         inside = np.array([tuple(row) in known for row in X])
         assert not set(groups[inside]) & set(groups[unlabeled:][~inside[unlabeled:]])
+
+
+def test_the_random_state_decides_the_folds(table):
+    X, y, pool = table
+    first, second, other = (
+        quick(GaussianNB(), random_state=seed).fit(X, y, X_unlabeled=pool)
+        for seed in (0, 0, 1)
+    )
+    said = first.teacher_accuracy_.proba_
+    assert_array_equal(second.teacher_accuracy_.proba_, said)
+    assert (other.teacher_accuracy_.proba_ != said).any()
+
+
+@pytest.mark.parametrize("teacher", [RandomForestClassifier(2), None])
+def test_the_random_state_decides_a_teacher_that_has_none_of_its_own(table, teacher):
+    X, y, pool = table
+    first, second = (
+        quick(teacher, random_state=seed, cv=2)
+        .fit(X[:30], y[:30] > 0, X_unlabeled=pool)
+        .teacher_
+        for seed in (0, 1)
+    )
+    if teacher is None:
+        first, second = first[-1], second[-1]
+    else:
+        assert teacher.random_state is None
+    assert None is not first.random_state != second.random_state
+
+
+def test_weights_reach_the_teacher_in_folds_and_on_all_rows(table):
+    X, y, pool = table
+    weights, places = np.linspace(0.1, 3, len(y)), np.arange(len(y))
+    halves = places[::2], places[1::2]
+    cv = [halves, halves[::-1]]
+    slam = quick(GaussianNB(), cv=cv)
+    slam.fit(X, y, X_unlabeled=pool, sample_weight=weights)
+
+    def said_by(train, rows):
+        model = GaussianNB().fit(X[train], y[train], weights[train])
+        return model.predict_proba(rows)
+
+    for train, test in cv:
+        said = slam.teacher_accuracy_.proba_[test]
+        assert_allclose(said, said_by(train, X[test]), atol=1e-6)
+    assert_allclose(slam.teacher_.predict_proba(pool), said_by(places, pool))
+
+
+def test_given_probabilities_go_with_their_rows(table):
+    X, y, pool = table
+    rng = np.random.RandomState(0)
+    proba, of_pool = (rng.dirichlet(np.ones(3), len(rows)) for rows in (X, pool))
+    # Each labeled row among rows of the pool, whose last ones lie beside X.
+    at = np.arange(len(y)) * 2
+    rows, target, given = (
+        np.insert(part, np.arange(len(y)), of_labeled, axis=0)
+        for part, of_labeled in (
+            (pool[: len(y)], X),
+            (np.full(len(y), np.nan), y),
+            (of_pool[: len(y)], proba),
+        )
+    )
+    assert_array_equal(rows[at], X)
+    slam = quick(None, alpha=1.0)
+    among = slam.fit(
+        rows,
+        target,
+        X_unlabeled=pool[len(y) :],
+        teacher_proba=given,
+        teacher_proba_unlabeled=of_pool[len(y) :],
+    ).predict_proba(pool)
+    apart = slam.fit(
+        X,
+        y.astype(float),
+        X_unlabeled=pool,
+        teacher_proba=proba,
+        teacher_proba_unlabeled=of_pool,
+    ).predict_proba(pool)
+    assert_array_equal(among, apart)
 
 
 def test_folds_fitted_at_once_give_the_same(table):
