@@ -21,11 +21,18 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
 from skorch.dataset import ValidSplit
 from torch import nn
 
-from sklearn_slam import MLPStudent, SkorchStudent, SLaMDistiller, TorchStudent
-from sklearn_slam._lesson import Lesson
+from sklearn_slam import (
+    MLPStudent,
+    SkorchStudent,
+    SLaMDistiller,
+    TorchStudent,
+    _module_student,
+)
+from sklearn_slam._lesson import Lesson, Split
 from sklearn_slam._progress import Progress
 from sklearn_slam._rows import Rows
 from sklearn_slam._training import StudentNet
+from sklearn_slam.students import allows_nan, as_student
 
 
 class SmallNet(nn.Sequential):
@@ -368,6 +375,8 @@ def test_a_loss_that_is_not_finite_stops_training(table, form):
         (skorch_net(), {"lr": 0.1}, ValueError, "beside a skorch student"),
         (MLPStudent(lr=0.2), {"lr": 0.1}, ValueError, "given twice"),
         (MLPStudent(()), {}, ValueError, "hidden_layer_sizes must be"),
+        (MLPStudent((8, 0)), {}, ValueError, "hidden_layer_sizes must be"),
+        (MLPStudent(True), {}, ValueError, "hidden_layer_sizes must be"),
         (MLPStudent(n_bins=-1), {}, ValueError, "n_bins must be an integer"),
         (MLPStudent(n_bins=2.5), {}, ValueError, "n_bins must be an integer"),
         (MLPStudent(n_bins=True), {}, ValueError, "n_bins must be an integer"),
@@ -433,6 +442,95 @@ def test_training_says_nothing_unasked_and_shows_epochs_when_asked(table, capsys
     assert capsys.readouterr().out == ""
     distill(table, None, max_epochs=2, verbose=2)
     assert "train_loss" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("n_labeled", "n_pool", "batch_size", "max_epochs"),
+    [
+        (100, 0, 32, 200),
+        (100, 1_024, 64, 188),  # of 16 steps
+        (2_048, 100, 128, 188),
+        (10, 800, 64, 200),
+        (10, 4_096, 256, 188),
+        (10, 20_000, 256, 39),
+        (10, 100_000, 256, 10),
+    ],
+)
+def test_auto_means_a_sixteenth_in_a_batch_and_three_thousand_steps(
+    n_labeled, n_pool, batch_size, max_epochs
+):
+    nothing = torch.empty(0)
+    split = Split(torch.arange(n_labeled), torch.arange(n_pool), nothing, nothing, None)
+    student = TorchStudent(nn.Linear)
+    student._make_module = lambda source: nn.Linear(1, 1)
+    net = student._make_net(None, split)
+    assert (net.batch_size, net.max_epochs) == (batch_size, max_epochs)
+
+
+@pytest.mark.parametrize(
+    ("max_epochs", "patience"), [(2, 3), (15, 3), (16, 4), (50, 10)]
+)
+def test_patience_is_a_fifth_of_the_epochs_or_three(
+    table, max_epochs, patience, monkeypatch
+):
+    seen = []
+
+    def stopping(watched, **params):
+        seen.append((watched, params))
+        raise KeyError
+
+    monkeypatch.setattr(_module_student, "EarlyStopping", stopping)
+    student = MLPStudent((8,), max_epochs=max_epochs, early_stopping=True)
+    with pytest.raises(KeyError):
+        student.fit(*table[:2])
+    assert seen == [("valid_score", {"patience": patience, "load_best": True})]
+
+
+def test_any_form_becomes_a_new_student():
+    student = MLPStudent((8,))
+    assert as_student(student) is not student
+    assert as_student(make_pipeline(SmallNet)).preprocessor is None
+    assert len(as_student(make_pipeline(StandardScaler(), SmallNet)).preprocessor) == 1
+    for other in (MLPStudent, LogisticRegression, LogisticRegression()):
+        with pytest.raises(TypeError, match="student "):
+            as_student(other)
+    of_its_own = MLPStudent(preprocessor=StandardScaler())
+    with pytest.raises(ValueError, match="a preprocessor of its own"):
+        as_student(make_pipeline(StandardScaler(), of_its_own))
+
+
+@pytest.mark.parametrize(
+    ("student", "allows"),
+    [
+        (None, True),
+        (MLPStudent(), True),
+        (SmallNet, False),
+        (TorchStudent(SmallNet), False),
+        (make_pipeline(SmallNet), False),
+        (make_pipeline(MLPStudent()), True),
+        (make_pipeline(StandardScaler(), SmallNet), True),
+    ],
+)
+def test_who_may_miss_values(student, allows):
+    assert allows_nan(student) == allows
+
+
+class Sure(Softmax):
+    def forward(self, X):
+        return super().forward(1e6 * X)
+
+
+def test_probabilities_of_exactly_zero_can_be_learned_from(table):
+    net = NeuralNetClassifier(
+        Sure,
+        module__n_features=8,
+        module__n_classes=3,
+        train_split=None,
+        max_epochs=1,
+        verbose=0,
+    )
+    proba = distill(table, net).predict_proba(table[0])
+    assert np.isfinite(proba).all()
 
 
 @pytest.mark.parametrize(
