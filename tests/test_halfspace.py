@@ -115,6 +115,31 @@ def test_fit_averages_over_as_many_passes_as_are_asked_for(max_iter):
         assert abs(halfspace.decision_function(X) - last).max() > 1e-3
 
 
+@pytest.mark.parametrize("right", [0, 3, 8])
+def test_best_is_the_iterate_that_disagrees_least_with_held_out_rows(right):
+    # A pass is one step; the held-out rows have the labels that one iterate predicts.
+    X, signs = gaussian(90, np.random.default_rng(0))
+    y = flip(signs, 0.2, np.random.default_rng(1))
+    Z, learned, held_out = X / np.linalg.norm(X, axis=1).max(), slice(60), slice(60, 90)
+    iterates = list(islice(mixed_steps(Z[learned], y[learned], 0.2, 0.05), 9))
+    y[held_out] = np.sign(Z[held_out] @ iterates[right])
+    halfspace = HalfspaceClassifier(
+        noise_rate=0.2,
+        margin=0.05,
+        fit_intercept=False,
+        iterate="best",
+        batch_size=60,
+        max_iter=9,
+    ).fit(X, y)
+    halfspace._descent = halfspace._new_descent([0.2])
+    rows = halfspace._lift(X, y, np.linalg.norm(X, axis=1))
+    parts = np.arange(60), np.arange(60, 90)
+    found = halfspace._best_iterate(rows, *parts, np.random.RandomState(0))
+    wrong = [np.mean(Z[held_out] @ w * y[held_out] < 0) for w in iterates]
+    assert wrong[right] == 0
+    assert_allclose(found[:-1, 0], iterates[np.argmin(wrong)])
+
+
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_the_constant_is_the_root_mean_square_of_the_lengths(fit_intercept):
     X = np.array([[3.0, 0.0], [0.0, -4.0], [0.0, 5.0]])

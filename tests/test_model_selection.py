@@ -271,6 +271,7 @@ def test_pool_ends_and_its_copies_are_copies():
     assert len(list(pool)) == 4
     assert not np.shares_memory(np.array(pool), rows)
     assert np.shares_memory(np.asarray(pool), rows)
+    assert np.asarray(pool, dtype=np.float32).dtype == np.float32
 
 
 def test_folds_that_pass_once_only_are_refused():

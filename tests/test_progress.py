@@ -53,8 +53,12 @@ def test_a_net_that_prints_has_no_bar(table, teacher, capsys):
 
 def test_the_bar_counts_what_was_done(table, teacher, capsys):
     X, y, pool = table
-    slam = make_slam(teacher.fit(X, y), verbose=1).fit(X[:60], y[:60], X_unlabeled=pool)
+    slam = make_slam(teacher.fit(X, y), verbose=1, early_stopping=True)
+    slam.fit(X[:60], y[:60], X_unlabeled=pool)
     bars = capsys.readouterr().err
+    assert "row/s" in bars
+    assert "train_loss=" in bars
+    assert "valid_loss=" in bars
     assert f"{len(pool)}/{len(pool)}" in bars
     assert f"{slam.n_epochs_}/4" in bars
 
