@@ -16,6 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from onnxruntime import InferenceSession
 from safetensors.torch import load_file, save_file
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
@@ -37,6 +38,8 @@ from sklearn_slam import (
     to_onnx,
 )
 
+# Of newer versions of scikit-learn.
+CLIPS = {"clip"} & MaxAbsScaler().get_params().keys()
 CLOSE = {"rtol": 0, "atol": 1e-5}
 OF_STUDENT = [
     "sklearn_slam._encoding.TableEncoder",
@@ -354,20 +357,36 @@ def test_scalers_are_exported(table, scaler, last):
     assert_equal_predictions(slam, X, {"X": X})
 
 
-def test_what_cannot_be_exported(table):
-    X, y, pool = table
-    with pytest.raises(TypeError, match="skl2onnx exports"):
-        to_onnx(LogisticRegression().fit(X, y))
-    for step in (
+class Doubled(MaxAbsScaler):
+    def transform(self, X):
+        return 2 * super().transform(X)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
         PCA(3),
+        Doubled(),
         MinMaxScaler(clip=True),
         StandardScaler().set_output(transform="pandas"),
-    ):
-        student = make_pipeline(StandardScaler(), step, MLPStudent(max_epochs=1))
-        slam = SLaMDistiller(LogisticRegression(), student, random_state=0)
-        slam.fit(X, y, X_unlabeled=pool)
-        with pytest.raises(ValueError, match=r"preprocessor \(Pipeline\).*skl2onnx"):
-            to_onnx(slam)
+        *(MaxAbsScaler(**{name: True}) for name in CLIPS),
+    ],
+)
+def test_preprocessing_that_does_more_than_scale_is_not_exported(table, step):
+    X, y, _ = table
+    steps = make_pipeline(StandardScaler(), step)
+    student = fitted(X, y, MLPStudent((4,), preprocessor=steps, max_epochs=1))
+    with pytest.raises(ValueError, match=r"preprocessor \(Pipeline\).*skl2onnx"):
+        to_onnx(student)
+
+
+def test_what_cannot_be_exported(table):
+    X, y, _ = table
+    with pytest.raises(TypeError, match="skl2onnx exports"):
+        to_onnx(LogisticRegression().fit(X, y))
+    for model in (MLPStudent(), SLaMDistiller()):
+        with pytest.raises(NotFittedError):
+            to_onnx(model)
     student = fitted(X, y)
     student.classes_ = np.array([datetime(2020, 1, day) for day in (1, 2, 3)], "M8[D]")
     with pytest.raises(TypeError, match="text, numbers and booleans"):
