@@ -280,8 +280,26 @@ def test_folds_that_pass_once_only_are_refused():
         SemiSupervisedSplit(KFold(3).split(X)).get_n_splits(X, y)
 
 
-def test_folds_of_all_rows_are_named():
+class ByFirstFeature:
+    """A splitter that looks at the rows themselves."""
+
+    def split(self, X, y=None, groups=None):
+        (low,), (high,) = np.nonzero(X[:, 0] < 0), np.nonzero(X[:, 0] >= 0)
+        yield low, high
+
+
+def test_the_splitter_sees_the_labeled_rows():
+    X, y = table()
+    ((train, test),) = SemiSupervisedSplit(ByFirstFeature()).split(X, y)
+    assert (X[test, 0] >= 0).all()
+    assert (X[train, 0][~np.isnan(y[train])] < 0).all()
+
+
+@pytest.mark.parametrize(
+    ("folds", "beyond"), [([0, 0, 0, 1, 1, 1], 5), ([0, 0, 1, 1, 1], 4)]
+)
+def test_folds_of_all_rows_are_named(folds, beyond):
     y = np.array([0, 1, np.nan, 0, 1, np.nan])
-    split = SemiSupervisedSplit(PredefinedSplit([0, 0, 0, 1, 1, 1]))
-    with pytest.raises(ValueError, match="cv names row 5, but there are 4 labeled"):
+    split = SemiSupervisedSplit(PredefinedSplit(folds))
+    with pytest.raises(ValueError, match=f"cv names row {beyond}, but there are 4 lab"):
         next(split.split(np.zeros((6, 1)), y))

@@ -45,11 +45,18 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from sklearn.utils import get_tags
+from sklearn.utils.parallel import Parallel
 from skorch import NeuralNetClassifier
 from torch import nn
 from xgboost import XGBClassifier
 
-from sklearn_slam import CallableTeacher, SLaMDistiller, TorchStudent, UnlabeledPool
+from sklearn_slam import (
+    CallableTeacher,
+    SLaMDistiller,
+    TorchStudent,
+    UnlabeledPool,
+    _teacher,
+)
 from sklearn_slam._progress import Progress
 from sklearn_slam._teacher import (
     cross_fit,
@@ -289,6 +296,33 @@ def test_weights_reach_the_teacher_in_folds_and_on_all_rows(table):
         said = slam.teacher_accuracy_.proba_[test]
         assert_allclose(said, said_by(train, X[test]), atol=1e-6)
     assert_allclose(slam.teacher_.predict_proba(pool), said_by(places, pool))
+
+
+@pytest.mark.parametrize("of_pool_too", [False, True])
+def test_a_teacher_is_fitted_only_where_it_is_asked(table, of_pool_too):
+    X, y, pool = table
+    of_pool = np.full((len(pool), 3), 1 / 3) if of_pool_too else None
+    slam = quick(GaussianNB(), alpha=1.0).fit(
+        X,
+        y,
+        X_unlabeled=pool,
+        teacher_proba=np.full((len(X), 3), 1 / 3),
+        teacher_proba_unlabeled=of_pool,
+    )
+    assert (slam.teacher_ is None) == of_pool_too
+
+
+def test_folds_are_fitted_by_as_many_jobs_as_asked_for(table, monkeypatch):
+    X, y, pool = table
+    seen = []
+
+    def parallel(n_jobs, **params):
+        seen.append(n_jobs)
+        return Parallel(**params)
+
+    monkeypatch.setattr(_teacher, "Parallel", parallel)
+    quick(GaussianNB(), n_jobs=3).fit(X, y, X_unlabeled=pool)
+    assert seen == [3]
 
 
 def test_given_probabilities_go_with_their_rows(table):

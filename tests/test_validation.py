@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import DataConversionWarning
 
@@ -133,6 +134,7 @@ def test_mark_and_missing_label_are_both_unlabeled(y, mark):
         (np.array([0.0, np.inf]), "infinity"),
         (np.array([0.0, -np.inf]), "infinity"),
         (np.zeros((2, 2)), r"shape \(2, 2\): multi-output"),
+        (sp.csr_matrix([[0], [1]]), "sparse matrix; pass y.toarray"),
         (np.array([0.5, 1.5]), "Unknown label type"),
         (np.array(["a", 1], dtype=object), r"y holds \['int', 'str'\]"),
         ([0, 1, 0], "X has 2 rows, y has 3"),
