@@ -31,6 +31,7 @@ from sklearn_slam import (
     SkorchStudent,
     SLaMDistiller,
     TaylorDistiller,
+    TeacherAccuracy,
     TeacherAccuracyDisplay,
     TrainingHistoryDisplay,
     UnlabeledPool,
@@ -154,6 +155,11 @@ def test_predictions_are_drawn_with_what_was_given():
     assert display.ax_ is ax
     assert display.top_k == 3
     assert len(display.alpha_rates.rate) == len(display.top_k_rates.rate) == 5
+    accuracy = TeacherAccuracy().fit(proba, y, given["sample_weight"])
+    assert_array_equal(display.alpha, accuracy.alpha(display.margin))
+    assert_array_equal(
+        display.top_k_accuracy, accuracy.top_k_accuracy(display.margin, 3)
+    )
     among = np.argsort(-proba, axis=1)[:, :3] == y[:, None]
     for rates, hits in (
         (display.alpha_rates, among[:, 0]),
