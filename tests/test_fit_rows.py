@@ -1,5 +1,7 @@
 """The rows of one fit, checked against each other."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -111,3 +113,43 @@ def test_one_missing_value_of_any_array_is_seen(where):
     assert validated(**given, allow_nan=True).has_nan
     assert not validated(POOL, allow_nan=True).has_nan
     assert not validated(rows=X.astype(object), numeric=False).has_nan
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("number", np.arange(20) + 1e3, "X_unlabeled lies far from X"),
+        ("town", ["A", "B"] * 10, "'town' has other values in X_unlabeled"),
+    ],
+)
+def test_a_pool_unlike_the_table_warns(column, values, message):
+    rows = pd.DataFrame({"number": np.arange(20.0), "town": ["a", "b"] * 10})
+    pool = rows.assign(**{column: values})
+    given = {"unlabeled_label": None, "allow_nan": True, "numeric": True}
+    with pytest.warns(UserWarning, match=message):
+        validate_fit_rows(
+            BaseEstimator(),
+            rows,
+            np.arange(20) % 2,
+            UnlabeledPool(pool),
+            None,
+            None,
+            None,
+            **given,
+        )
+
+
+def test_a_mark_that_is_nowhere_warns():
+    given = {"unlabeled_label": -1, "allow_nan": False, "numeric": True}
+    for y, pool, warns in (
+        ([0, 1, 0, 1, 0, 1], POOL, True),
+        ([0, 1, 0, 1, 0, -1], POOL, False),
+        ([0, 1, 0, 1, 0, 1], None, False),
+    ):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            validate_fit_rows(BaseEstimator(), X, y, pool, None, None, None, **given)
+        assert [
+            "unlabeled_label=-1 is in no row" in str(warning.message)
+            for warning in caught
+        ] == [True] * warns
