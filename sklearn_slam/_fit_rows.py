@@ -14,6 +14,7 @@ from sklearn_slam._tables import (
     check_pool_matches,
     validate_table,
     warn_about_categories,
+    warn_about_empty_columns,
     warn_about_pool,
 )
 from sklearn_slam._validation import check_weights, split_labels
@@ -178,6 +179,7 @@ def validate_fit_rows(
         size = max(100, min(SAMPLE_ROWS, SAMPLE_NUMBERS // X.shape[1]))
         some = [Rows.of(table).sample(size, fixed) for table in (X, pool)]
         warn_about_pool(*some)
+        warn_about_empty_columns(*some)
         warn_about_categories(*some)
     return FitRows(
         X=X,

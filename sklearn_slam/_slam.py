@@ -424,11 +424,12 @@ class SLaMDistiller(BaseDistiller):
         if self.alpha == "isotonic" and not self.normalize and right < 0.5:
             # The unnormalized mixture follows the teacher only while alpha > 1/2;
             # raised to alpha_min everywhere, it would say nothing of these labels.
+            weighted = "" if accuracy.sample_weight_ is None else " (weighted)"
             warn(
-                f"The labels to learn are right on {right:.0%} of the labeled rows, by "
-                "models that did not learn from these; mixing without normalization "
-                "asks for at least half, so they are learned unmixed (alpha = 1). "
-                "normalize=True mixes them all the same."
+                f"The labels to learn are right on {right:.0%} of the labeled rows"
+                f"{weighted}, by models that did not learn from these; mixing without "
+                "normalization asks for at least half, so they are learned unmixed "
+                "(alpha = 1). normalize=True mixes them all the same."
             )
             wanted = np.ones_like(margin)
         wanted_k = accuracy.top_k(margin)

@@ -17,6 +17,7 @@ from sklearn_slam._rows import (
     is_missing,
     is_numeric,
     is_temporal,
+    take_rows,
 )
 from sklearn_slam._warn import warn
 
@@ -231,6 +232,40 @@ def _compare(
     return quartiles[0], quartiles[1], spread
 
 
+def warn_about_empty_columns(X: Any, pool: Any) -> None:
+    """Warn where a pool has no value in columns that have some in X.
+
+    Parameters
+    ----------
+    X, pool : tables
+        At most some thousand rows of each.
+    """
+    if container(X) == "sparse" or pool.shape[0] < 10:
+        return
+    names = X.columns if is_frame(X) else range(X.shape[1])
+    both = (columns(table) if is_frame(table) else table.T for table in (X, pool))
+    empty = [
+        name
+        for name, in_X, in_pool in zip(names, *both, strict=True)
+        if _is_empty(in_pool) and not _is_empty(in_X)
+    ]
+    if empty:
+        warn(
+            f"X_unlabeled has no value in column {empty[:5]}, which X has. The student "
+            "learns from the pool above all, and will make little of it in rows to "
+            "predict: fill it in the pool, or leave it out of both."
+        )
+
+
+def _is_empty(column: Any) -> bool:
+    """Tell whether a column has no value; most have one in the first row."""
+    return all(
+        is_missing(value)
+        for some in (take_rows(column, slice(1)), column)
+        for value in (some.to_list() if hasattr(some, "to_list") else some.tolist())
+    )
+
+
 def warn_about_categories(X: Any, pool: Any) -> None:
     """Warn where a frame's pool has other categories than its labeled rows.
 
@@ -239,6 +274,7 @@ def warn_about_categories(X: Any, pool: Any) -> None:
     X, pool : tables
         At most some thousand rows of each.
     """
+    found = {}
     for name, *both in (
         zip(X.columns, columns(X), columns(pool), strict=True) if is_frame(X) else ()
     ):
@@ -259,12 +295,16 @@ def warn_about_categories(X: Any, pool: Any) -> None:
         if len(unseen) > UNSEEN_LIMIT * len(
             pool_values
         ) and singles <= RARE_LIMIT * len(values):
-            warn(
-                f"Column {name!r} has other values in X_unlabeled than in X: "
+            found[name] = (
                 f"{len(unseen) / len(pool_values):.0%} of them do not occur there, "
-                f"such as {unseen[0]!r} beside {values[0]!r}. If both mean the same, "
-                "write them alike."
+                f"such as {unseen[0]!r} beside {values[0]!r}"
             )
+    for name, how in list(found.items())[:1]:
+        others = f" So have columns {list(found)[1:6]}." if len(found) > 1 else ""
+        warn(
+            f"Column {name!r} has other values in X_unlabeled than in X: {how}. If "
+            f"both mean the same, write them alike.{others}"
+        )
 
 
 def _numeric_columns(X: Any) -> list[NDArray[Any] | None]:

@@ -36,6 +36,7 @@ from sklearn_slam._folds import Folds, check_folds
 from sklearn_slam._progress import Progress
 from sklearn_slam._repeatable import cached
 from sklearn_slam._rows import (
+    CHUNK_ROWS,
     Rows,
     container,
     is_frame,
@@ -45,7 +46,13 @@ from sklearn_slam._rows import (
     take_rows,
 )
 from sklearn_slam._soft_labels import margins
-from sklearn_slam._validation import align_proba, check_proba, order_columns
+from sklearn_slam._tables import as_array
+from sklearn_slam._validation import (
+    align_proba,
+    check_integer,
+    check_proba,
+    order_columns,
+)
 from sklearn_slam._warn import warn
 
 CLASS_WEIGHTS = {
@@ -74,12 +81,13 @@ class CallableTeacher(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     predict_proba_function : callable
-        From a table of at most 32,768 rows, in the container that the distiller
-        was given, to probabilities of shape (n_rows, n_classes): an array, or a frame
-        with a column named after each class. Retries and smaller batches are the
-        function's own affair.
+        From a table, in the container that the distiller was given, to probabilities
+        of shape (n_rows, n_classes): an array, or a frame with a column named after
+        each class. Retries are the function's own affair.
     classes : array-like of shape (n_classes,)
         Labels of the columns that it returns.
+    batch_size : int, default=32768
+        Rows at most that one call is asked about.
 
     Attributes
     ----------
@@ -104,10 +112,15 @@ class CallableTeacher(ClassifierMixin, BaseEstimator):
     """
 
     def __init__(
-        self, predict_proba_function: Callable[[Any], Any], classes: ArrayLike
+        self,
+        predict_proba_function: Callable[[Any], Any],
+        classes: ArrayLike,
+        *,
+        batch_size: int = CHUNK_ROWS,
     ) -> None:
         self.predict_proba_function = predict_proba_function
         self.classes = classes
+        self.batch_size = batch_size
 
     @property
     def classes_(self) -> NDArray[Any]:
@@ -130,12 +143,12 @@ class CallableTeacher(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
-        """Call the function.
+        """Call the function, once for each batch of rows.
 
         Parameters
         ----------
         X : table of shape (n_rows, n_features)
-            Handed over as it is.
+            Its rows are handed over as they are.
 
         Returns
         -------
@@ -147,15 +160,23 @@ class CallableTeacher(ClassifierMixin, BaseEstimator):
         TypeError
             If ``predict_proba_function`` is no function.
         ValueError
-            If a frame's columns are not named after the classes.
+            If it does not return probabilities of these rows and classes, or
+            ``batch_size`` is no integer of at least 1.
         """
         if not callable(self.predict_proba_function):
             raise TypeError(
                 "predict_proba_function must be a function of a table, got "
                 f"{self.predict_proba_function!r}."
             )
-        proba = self.predict_proba_function(X)
-        return np.asarray(order_columns(proba, self.classes_, "The function's frame"))
+        check_integer("batch_size", self.batch_size, 1)
+        X = X if hasattr(X, "shape") else as_array(X, "X")
+        name, classes = "What predict_proba_function returned", self.classes_
+        said = []
+        for table, place in Rows.of(X).chunks(self.batch_size):
+            proba = order_columns(self.predict_proba_function(table), classes, name)
+            n_rows = place.stop - place.start
+            said.append(check_proba(proba, n_rows, len(classes), name))
+        return np.concatenate(said)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the most likely class of each row.

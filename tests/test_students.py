@@ -281,14 +281,19 @@ def test_each_step_has_its_learning_rate_and_its_weight_decay(
     assert set(decays) == {found}
 
 
-def calibrated(logs, times, proba, weights=None, least=0.1):
-    """Return the temperature of a student whose logits are its input, scaled."""
+def calibrated(logs, times, proba, weights=None, calibrating=0.1):
+    """Return the temperature of a student whose logits are its input, scaled.
+
+    ``proba`` is what the teacher says once it is calibrated.
+    """
     student = MLPStudent()
     student._logits = lambda table: torch.from_numpy(times * table)
     half = len(logs) // 3
     pool = Rows.of(logs[:half]) + Rows.of(logs[half:])
     rng = np.random.RandomState(0)
-    student._fit_temperature(pool, proba, weights, rng, least=least)
+    said = proba**calibrating
+    said /= said.sum(axis=1, keepdims=True)
+    student._fit_temperature(pool, said, calibrating, weights, rng)
     return student.temperature_
 
 
@@ -306,7 +311,7 @@ def test_temperature_of_a_student_is_that_of_its_logits(n_rows, true_temperature
 @pytest.mark.parametrize(("times", "bound"), [(0.01, 0.5), (100.0, 10.0)])
 def test_temperature_of_a_student_is_bounded(times, bound):
     proba = np.random.RandomState(0).dirichlet(np.ones(4), 200)
-    found = calibrated(np.log(proba), times, proba, least=0.5)
+    found = calibrated(np.log(proba), times, proba, calibrating=0.5)
     assert_allclose(found, bound, rtol=1e-3)
 
 
