@@ -120,6 +120,8 @@ def test_one_missing_value_of_any_array_is_seen(where):
     [
         ("number", np.arange(20) + 1e3, "X_unlabeled lies far from X"),
         ("town", ["A", "B"] * 10, "'town' has other values in X_unlabeled"),
+        ("number", [np.nan] * 20, r"X_unlabeled has no value in column \['number'\]"),
+        ("town", [None] * 20, r"X_unlabeled has no value in column \['town'\]"),
     ],
 )
 def test_a_pool_unlike_the_table_warns(column, values, message):

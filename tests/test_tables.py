@@ -13,6 +13,7 @@ from sklearn_slam._tables import (
     as_array,
     check_pool_matches,
     warn_about_categories,
+    warn_about_empty_columns,
     warn_about_pool,
 )
 
@@ -230,7 +231,8 @@ def test_a_column_without_a_value_serves_in_a_fit(frame):
     X, y = frame
     pool = X[100:].assign(town=np.nan)
     slam = SLaMDistiller(max_epochs=1, peers=False, random_state=0)
-    slam.fit(X[:100], y[:100], X_unlabeled=pool)
+    with pytest.warns(UserWarning, match=r"no value in column \['town'\]"):
+        slam.fit(X[:100], y[:100], X_unlabeled=pool)
     assert len(slam.predict(pool)) == len(pool)
 
 
@@ -252,3 +254,17 @@ def test_a_pool_that_makes_no_table_is_named(pool, found):
 
 def test_lists_of_rows_are_a_table():
     assert as_array(TABLE.tolist(), "X_unlabeled").shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [pd.DataFrame, pl.DataFrame, lambda columns: np.array([*columns.values()]).T],
+)
+def test_columns_that_are_empty_in_the_pool_only_are_named(form):
+    X = {"a": [1.0] * 20, "b": [NAN] * 19 + [1.0], "c": [NAN] * 20, "d": [2.0] * 20}
+    pool = X | {"a": [NAN] * 20, "b": [NAN] * 20, "d": [NAN] * 19 + [1.0]}
+    names = r"\[0, 1\]" if form not in (pd.DataFrame, pl.DataFrame) else r"\['a', 'b'\]"
+    with pytest.warns(UserWarning, match=f"no value in column {names}, which X has"):
+        warn_about_empty_columns(form(X), form(pool))
+    warn_about_empty_columns(form(X), form(X))
+    warn_about_empty_columns(form(pool), form(X))

@@ -593,10 +593,33 @@ def test_frames_of_a_function_are_read_by_the_names_of_their_columns(table, fram
     unnamed = CallableTeacher(lambda X: frame(proba), [0, 1, 2])
     assert_array_equal(unnamed.predict_proba(X), proba)
     other = CallableTeacher(lambda X: frame({"x": proba[:, 0], **named}), [0, 1, 2])
-    with pytest.raises(ValueError, match="The function's frame has columns"):
+    with pytest.raises(ValueError, match="predict_proba_function returned has columns"):
         other.predict_proba(X)
     with pytest.raises(TypeError, match="predict_proba_function must be a function"):
         CallableTeacher("http://localhost", [0, 1]).predict_proba(X)
+
+
+def test_a_function_is_asked_about_so_many_rows_at_once(table):
+    X, y, _ = table
+    model, sizes = GaussianNB().fit(X, y), []
+
+    def ask(rows):
+        sizes.append(len(rows))
+        return model.predict_proba(rows)
+
+    teacher = CallableTeacher(ask, [0, 1, 2], batch_size=40)
+    assert_array_equal(teacher.predict_proba(X), model.predict_proba(X))
+    assert sizes == [40, 40, 10]
+    assert_array_equal(teacher.predict(X.tolist()), model.predict(X))
+    with pytest.raises(ValueError, match="batch_size must be an integer"):
+        CallableTeacher(ask, [0, 1, 2], batch_size=0).predict_proba(X)
+
+
+@pytest.mark.parametrize("answer", [None, ["a"] * 90, np.zeros(90), np.ones((90, 3))])
+def test_what_a_function_should_not_return_is_named(table, answer):
+    X, _, _ = table
+    with pytest.raises(ValueError, match="What predict_proba_function returned"):
+        CallableTeacher(lambda rows: answer, [0, 1, 2]).predict_proba(X)
 
 
 @pytest.mark.parametrize("name", ["teacher_proba", "teacher_proba_unlabeled"])
