@@ -16,8 +16,9 @@ from sklearn_slam._rows import Rows
 
 HELD_OUT_SHARE = 0.1
 MAX_HELD_OUT_POOL = 5_000
-MIN_POOL_TO_HOLD_OUT = 500
-"""Pool rows below which early stopping="auto" holds none out."""
+MIN_ROWS_TO_HOLD_OUT = 500
+"""Rows of the pool, without one of the labeled part, below which early stopping="auto"
+holds none out."""
 
 MIN_HELD_OUT_LABELS = 200
 """Held-out labels below which their accuracy is noise, so that none is held out."""
@@ -94,6 +95,11 @@ class Split:
     held_pool: Tensor
     weights: Tensor | None
 
+    @property
+    def has_pool(self) -> bool:
+        """Whether there is more to learn from than labels."""
+        return len(self.pool) + len(self.held_pool) > 0
+
     @classmethod
     def of(
         cls,
@@ -119,7 +125,7 @@ class Split:
         if lesson.labeled_share == 1:
             pool = pool[:0]
         if early_stopping == "auto":
-            early_stopping = len(pool) >= MIN_POOL_TO_HOLD_OUT
+            early_stopping = (len(pool) or len(labeled)) >= MIN_ROWS_TO_HOLD_OUT
         n_held_pool = n_held_labeled = 0
         if early_stopping:
             n_held_pool, n_held_labeled = (

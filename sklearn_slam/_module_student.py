@@ -100,7 +100,11 @@ class ModuleStudent(BaseStudent):
         """Return the learning rate of lr="auto"."""
         return AUTO_LR
 
-    def _make_module(self, source: BatchSource) -> nn.Module:
+    def _most_epochs(self, split: Split) -> int:
+        """Return the bound on max_epochs="auto"."""
+        return AUTO_EPOCHS[1]
+
+    def _make_module(self, source: BatchSource, split: Split) -> nn.Module:
         """Return the module, its weights drawn from torch's random state."""
         raise NotImplementedError
 
@@ -118,10 +122,10 @@ class ModuleStudent(BaseStudent):
         max_epochs = self.max_epochs
         if max_epochs == "auto":
             epochs = math.ceil(AUTO_STEPS * batch_size / n_rows)
-            max_epochs = int(np.clip(epochs, *AUTO_EPOCHS))
+            max_epochs = int(np.clip(epochs, AUTO_EPOCHS[0], self._most_epochs(split)))
         decay = AUTO_WEIGHT_DECAY if self.weight_decay == "auto" else self.weight_decay
         return StudentNet(
-            self._make_module(source),
+            self._make_module(source, split),
             torch.nn.Identity,
             optimizer=torch.optim.AdamW,
             lr=self._find_lr(batch_size) if self.lr == "auto" else self.lr,

@@ -42,6 +42,9 @@ from sklearn_slam._warn import warn
 
 __all__ = ["MLPStudent", "SkorchStudent", "TorchStudent"]
 
+DROPOUT_ALONE, MAX_EPOCHS_ALONE = 0.3, 60
+"""Of an MLPStudent that learns from labels only, which it would else know by heart."""
+
 
 class MLPStudent(ModuleStudent):
     """The default student: a multilayer perceptron for tables.
@@ -55,8 +58,9 @@ class MLPStudent(ModuleStudent):
     ----------
     hidden_layer_sizes : int or sequence of int, default=(256, 256)
         Width of each hidden layer.
-    dropout : float, default=0.0
-        Share of hidden units dropped in training, in [0, 1).
+    dropout : float or "auto", default="auto"
+        Share of hidden units dropped in training, in [0, 1); "auto" drops none beside a
+        pool, and 0.3 where there are labels only.
     n_bins : int, default=8
         Bins of each number, between its quantiles: the network also sees its place in
         each, and can treat ranges of a number apart. Wide tables have fewer (1,024 in
@@ -65,7 +69,8 @@ class MLPStudent(ModuleStudent):
         Applied to X first; a clone is fitted on labeled and pool rows, without
         labels unless a step requires them.
     max_epochs : int or "auto", default="auto"
-        Passes over the pool; "auto" makes about 3,000 steps, from 10 to 200 passes.
+        Passes over the pool; "auto" makes about 3,000 steps, from 10 to 200 passes, 60
+        at most where there are labels only.
     batch_size : int or "auto", default="auto"
         Rows in a batch; "auto" is a sixteenth of the pool, from 32 to 256.
     lr : float or "auto", default="auto"
@@ -78,8 +83,8 @@ class MLPStudent(ModuleStudent):
         Whether to hold out a tenth of the pool (5,000 rows at most), to stop when
         the loss there no longer falls, and to restore the best weights. With 2,000
         labeled rows or more a tenth of them is held out too, and their error rate
-        is added. "auto" means from 500 pool rows on; where there is no pool, True
-        holds out a tenth of the labeled rows, "auto" none.
+        is added. Where there is no pool, a tenth of the labeled rows is held out.
+        "auto" means from 500 rows on, of the pool or else of the labeled part.
     device : str, default=None
         Device of torch, such as "cuda"; None is the CPU.
     verbose : int, default=0
@@ -137,7 +142,7 @@ class MLPStudent(ModuleStudent):
         self,
         hidden_layer_sizes: int | Sequence[int] = (256, 256),
         *,
-        dropout: float = 0.0,
+        dropout: float | Literal["auto"] = "auto",
         n_bins: int = 8,
         preprocessor: Any = None,
         max_epochs: int | Literal["auto"] = "auto",
@@ -172,8 +177,11 @@ class MLPStudent(ModuleStudent):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         check_integer("n_bins", self.n_bins, 0)
-        if not is_real(self.dropout, 0, 1) or self.dropout == 1:
-            raise ValueError(f"dropout must lie in [0, 1), got {self.dropout!r}.")
+        dropout = self.dropout
+        if dropout != "auto" and not (is_real(dropout, 0, 1) and float(dropout) < 1):
+            raise ValueError(
+                f"dropout must be 'auto' or lie in [0, 1), got {dropout!r}."
+            )
         if not self._widths or not all(
             isinstance(width, numbers.Integral)
             and not isinstance(width, bool)
@@ -216,14 +224,20 @@ class MLPStudent(ModuleStudent):
     def _encode(self, table: Any) -> Any:
         return self.encoder_.transform(table)
 
-    def _make_module(self, source: BatchSource) -> nn.Module:
+    def _most_epochs(self, split: Split) -> int:
+        return super()._most_epochs(split) if split.has_pool else MAX_EPOCHS_ALONE
+
+    def _make_module(self, source: BatchSource, split: Split) -> nn.Module:
+        dropout = self.dropout
+        if dropout == "auto":
+            dropout = 0.0 if split.has_pool else DROPOUT_ALONE
         return TabularMLP(
             n_numeric=self.encoder_.n_numeric_,
             bin_edges=self.encoder_.bin_edges_,
             n_categories=self.encoder_.n_categories_,
             hidden_layer_sizes=self._widths,
             n_classes=len(self.classes_),
-            dropout=self.dropout,
+            dropout=dropout,
         ).float()  # whatever torch's default is
 
 
@@ -319,7 +333,7 @@ class TorchStudent(ModuleStudent):
         self.verbose = verbose
         self.random_state = random_state
 
-    def _make_module(self, source: BatchSource) -> nn.Module:
+    def _make_module(self, source: BatchSource, split: Split) -> nn.Module:
         if isinstance(self.module, nn.Module):
             module = copy.deepcopy(self.module)
         else:

@@ -48,9 +48,13 @@ def test_labels_are_held_out_beside_a_pool_where_they_are_many(n_labeled, held):
     assert len(made.labeled) == n_labeled - held
 
 
-def test_few_labels_are_held_out_where_there_is_nothing_else():
+@pytest.mark.parametrize(("n_labeled", "held"), [(499, 0), (500, 50)])
+def test_labels_are_held_out_where_there_is_nothing_else(n_labeled, held):
+    for made in (split(n_labeled, 0), split(n_labeled, 900, share=1)):
+        assert len(made.held_labeled) == held
+        assert not made.has_pool
     assert len(split(100, 0, True).held_labeled) == 10
-    assert len(split(100, 0, "auto").held_labeled) == 0
+    assert split(n_labeled, 900).has_pool
 
 
 def test_each_row_is_in_one_part():

@@ -109,7 +109,7 @@ def test_one_logit_serves_two_classes(table):
 
 def test_labels_alone_are_learned(table):
     X, y, _ = table
-    student = MLPStudent((64,), random_state=0).fit(X, y)
+    student = MLPStudent((64,), dropout=0, max_epochs=100, random_state=0).fit(X, y)
     assert student.score(X, y) > 0.95
     with pytest.raises(ValueError, match="misses 1 labels"):
         clone(student).fit(X, np.r_[y[:-1], np.nan])
@@ -385,7 +385,7 @@ def test_a_loss_that_is_not_finite_stops_training(table, form):
         (MLPStudent(n_bins=-1), {}, ValueError, "n_bins must be an integer"),
         (MLPStudent(n_bins=2.5), {}, ValueError, "n_bins must be an integer"),
         (MLPStudent(n_bins=True), {}, ValueError, "n_bins must be an integer"),
-        (MLPStudent(dropout=1), {}, ValueError, "dropout must lie"),
+        (MLPStudent(dropout=1), {}, ValueError, "dropout must be"),
     ],
 )
 def test_bad_students(table, student, params, error, message):
@@ -467,9 +467,22 @@ def test_auto_means_a_sixteenth_in_a_batch_and_three_thousand_steps(
     nothing = torch.empty(0)
     split = Split(torch.arange(n_labeled), torch.arange(n_pool), nothing, nothing, None)
     student = TorchStudent(nn.Linear)
-    student._make_module = lambda source: nn.Linear(1, 1)
+    student._make_module = lambda source, split: nn.Linear(1, 1)
     net = student._make_net(None, split)
     assert (net.batch_size, net.max_epochs) == (batch_size, max_epochs)
+
+
+@pytest.mark.parametrize("n_pool", [0, 20])
+def test_the_default_student_has_dropout_and_fewer_passes_on_labels_alone(n_pool):
+    X, nothing = np.zeros((64, 2)), torch.empty(0)
+    split = Split(torch.arange(64), torch.arange(n_pool), nothing, nothing, None)
+    for dropout, found in (("auto", 0.0 if n_pool else 0.3), (0.1, 0.1), (0, 0.0)):
+        student = MLPStudent((4,), dropout=dropout)
+        student._prepare(Rows.of(X), Rows(()), np.arange(64) % 2, np.arange(2))
+        net = student._make_net(None, split)
+        layers = [layer for layer in net.module.head if isinstance(layer, nn.Dropout)]
+        assert [layer.p for layer in layers] == [found] * bool(found)
+        assert net.max_epochs == (200 if n_pool else 60)
 
 
 @pytest.mark.parametrize(
