@@ -18,9 +18,10 @@ from sklearn_slam._baseline_losses import (
     taylor_cross_entropy,
     where_taught,
 )
-from sklearn_slam._docs import document_shared
+from sklearn_slam._docs import document_like
 from sklearn_slam._knowledge import Knowledge, Objective
 from sklearn_slam._losses import cross_entropy
+from sklearn_slam._slam import SLaMDistiller
 from sklearn_slam._soft_labels import smoothed, temper
 from sklearn_slam._training import seeded
 from sklearn_slam._uncertainty import ensemble_spread
@@ -28,7 +29,7 @@ from sklearn_slam._validation import check_integer, is_real
 from sklearn_slam._warn import warn
 
 
-@document_shared
+@document_like(SLaMDistiller)
 class PlainDistiller(BaseDistiller):
     """Plain distillation: the student learns the teacher's labels as they are.
 
@@ -107,7 +108,7 @@ class PlainDistiller(BaseDistiller):
         return Objective(cross_entropy)
 
 
-@document_shared
+@document_like(SLaMDistiller)
 class TaylorDistiller(BaseDistiller):
     """Plain distillation by a Taylor series of cross-entropy, bounded on noisy labels.
 
@@ -193,7 +194,7 @@ class TaylorDistiller(BaseDistiller):
         return Objective(loss, knowledge.of_teacher)
 
 
-@document_shared
+@document_like(SLaMDistiller)
 class ForwardCorrectionDistiller(BaseDistiller):
     """Forward correction: one confusion matrix of the teacher, for all rows.
 
@@ -274,7 +275,7 @@ class ForwardCorrectionDistiller(BaseDistiller):
         return Objective(loss, knowledge.of_teacher)
 
 
-@document_shared
+@document_like(SLaMDistiller)
 class SemiparametricDistiller(BaseDistiller):
     """Cross-fitted labels, with a correction by the labels themselves.
 
@@ -379,7 +380,7 @@ class SemiparametricDistiller(BaseDistiller):
         return Objective(_semiparametric_loss, {"wanted": wanted})
 
 
-@document_shared
+@document_like(SLaMDistiller)
 class UPSDistiller(BaseDistiller):
     """Uncertainty-aware selection of pseudo-labels, positive and negative ones.
 

@@ -10,7 +10,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor, nn
 
-from sklearn_slam._docs import document_shared
+from sklearn_slam._docs import document_like
 from sklearn_slam._knowledge import Knowledge, Objective
 from sklearn_slam._rows import CHUNK_ROWS
 from sklearn_slam._slam import SLaMDistiller
@@ -21,7 +21,7 @@ LEAST_LOSS = 1e-3
 """Added to losses whose ratio is taken: the student may be sure."""
 
 
-@document_shared
+@document_like(SLaMDistiller)
 class WeightedDistiller(SLaMDistiller):
     """Weighted distillation: pool rows count less where the teacher misleads.
 
@@ -165,7 +165,7 @@ class WeightedDistiller(SLaMDistiller):
         )
 
 
-@document_shared
+@document_like(SLaMDistiller)
 class VIDDistiller(SLaMDistiller):
     """Variational information distillation, on the teacher's log-probabilities.
 

@@ -5,98 +5,69 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from collections.abc import Callable
 from typing import TypeVar
-
-AS_IN_SLAM = """\
-{parameter} : {kind}, default={default}
-    As in :class:`SLaMDistiller`."""
-
-KINDS = {
-    "teacher": "classifier",
-    "student": "object",
-    "alpha_min": '{"auto"} or float',
-    "top_k": '{"auto"} or int',
-    "top_k_accuracy": "float",
-    "normalize": "bool",
-    "peers": '{"auto"} or bool',
-    "vid_weight": '{"auto"} or float',
-    "labeled_weight": '{"auto"} or float',
-    "calibrate": "bool",
-    "cv": "int, splitter or iterable",
-    "unlabeled_label": "object",
-    "max_epochs": 'int or "auto"',
-    "batch_size": 'int or "auto"',
-    "lr": 'float or "auto"',
-    "weight_decay": 'float or "auto"',
-    "early_stopping": 'bool or "auto"',
-    "device": "str",
-    "n_jobs": "int",
-    "memory": "str, joblib.Memory or None",
-    "verbose": "int",
-    "random_state": "int, RandomState instance or None",
-}
-
-ATTRIBUTES = """\
-Attributes
-----------
-classes_ : ndarray of shape (n_classes,)
-    Class labels, of labeled rows and of a fitted teacher, sorted.
-n_features_in_ : int
-    Number of features seen at fit.
-feature_names_in_ : ndarray of shape (n_features,)
-    Their names, where X has names that are strings.
-teacher_ : classifier or None
-    The teacher used; None where all its probabilities were given and it did not
-    arrive fitted.
-student_ : classifier
-    The fitted student, which predicts without the teacher.
-teacher_accuracy_ : TeacherAccuracy
-    How often the teacher is right, as functions of its margin.
-label_accuracy_ : TeacherAccuracy
-    The same of the labels that the student learned: the teacher's, or with peers the
-    combined ones.
-label_weights_ : dict of str to float
-    Exponents with which the probabilities of the teacher and of each peer are
-    multiplied to the labels learned; ``{"teacher": 1.0}`` without peers.
-n_unlabeled_ : int
-    Number of unlabeled rows, of X and of ``X_unlabeled``.
-history_ : list of dict
-    What was recorded of each epoch.
-n_epochs_ : int
-    Number of epochs run.
-
-See Also
---------
-SLaMDistiller : Student-label mixing."""
 
 Class = TypeVar("Class", bound=type)
 
 
-def document_shared(cls: Class) -> Class:
-    """Put what all distillers share into a class's docstring.
+def document_like(model: type) -> Callable[[Class], Class]:
+    """Put what a class shares with a documented one into its docstring.
 
-    Parameters stand in the order of the constructor, those that the docstring does
-    not describe as in :class:`SLaMDistiller`; the fitted attributes follow.
+    Parameters stand in the order of the constructor, those that the docstring does not
+    describe by their kind and "as in" the model; its fitted attributes follow.
+
+    Parameters
+    ----------
+    model : type
+        Has all parameters and attributes of the classes to document.
     """
-    own, rest = inspect.cleandoc(str(cls.__doc__)).split("\n\nNotes\n", 1)
-    summary, described = own.split("\n\nParameters\n----------", 1)
-    # An entry begins at the margin; its text is indented.
-    entries = {
-        entry.split(" : ", 1)[0]: entry.rstrip()
-        for entry in re.split(r"\n(?=\w)", described)
-        if entry.strip()
-    }
-    entries = {
-        name: entries.get(name)
-        or AS_IN_SLAM.format(
-            parameter=name,
-            kind=KINDS[name],
-            default=json.dumps(parameter.default)
-            if isinstance(parameter.default, str)
-            else parameter.default,
+
+    def document(cls: Class) -> Class:
+        if cls.__doc__ is None or model.__doc__ is None:  # python -OO
+            return cls
+        own, shared = inspect.cleandoc(cls.__doc__), inspect.cleandoc(model.__doc__)
+        summary, described = own.split("\n\nParameters\n----------", 1)
+        described, rest = described.split("\n\nNotes\n", 1)
+        entries, of_model = (
+            _entries(described),
+            _entries(_section(shared, "Parameters")),
         )
-        for name, parameter in inspect.signature(cls).parameters.items()
-    }
-    parameters = "\n".join(["Parameters", "----------", *entries.values()])
-    cls.__doc__ = f"{summary}\n\n{parameters}\n\n{ATTRIBUTES}\n\nNotes\n{rest}"
-    return cls
+        parameters = []
+        for name, parameter in inspect.signature(cls).parameters.items():
+            default = parameter.default
+            if isinstance(default, str):
+                default = json.dumps(default)
+            if name not in entries:
+                kind = of_model[name].split(" : ", 1)[1].split(", default=")[0]
+                entries[name] = (
+                    f"{name} : {kind}, default={default}\n"
+                    f"    As in :class:`{model.__name__}`."
+                )
+            parameters.append(entries[name])
+        cls.__doc__ = "\n".join(
+            [
+                summary,
+                "\nParameters\n----------",
+                *parameters,
+                "\nAttributes\n----------",
+                _section(shared, "Attributes"),
+                f"\nSee Also\n--------\n{model.__name__} : Student-label mixing.",
+                f"\nNotes\n{rest}",
+            ]
+        )
+        return cls
+
+    return document
+
+
+def _section(doc: str, name: str) -> str:
+    """Return the text of a section of a docstring."""
+    _, text = doc.split(f"\n\n{name}\n{'-' * len(name)}\n", 1)
+    return re.split(r"\n\n[A-Z][\w ]*\n---+\n", text)[0]
+
+
+def _entries(section: str) -> dict[str, str]:
+    """Return entries by name: each begins at the margin, its text is indented."""
+    found = re.split(r"\n(?=\w)", section.strip("\n"))
+    return {entry.split(" : ", 1)[0]: entry.rstrip() for entry in found}

@@ -43,8 +43,8 @@ FLOORS = {
     4: {"students", "_labeling"},
     5: {"_knowledge", "_peers"},
     6: {"_base"},
-    7: {"_slam", "_baselines"},
-    8: {"_composed", "export", "inspection"},
+    7: {"_slam"},
+    8: {"_baselines", "_composed", "export", "inspection"},
     9: {"_report"},
     10: {"__init__"},
 }
