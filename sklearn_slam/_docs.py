@@ -24,9 +24,7 @@ def document_like(model: type) -> Callable[[Class], Class]:
     """
 
     def document(cls: Class) -> Class:
-        if cls.__doc__ is None or model.__doc__ is None:  # python -OO
-            return cls
-        own, shared = inspect.cleandoc(cls.__doc__), inspect.cleandoc(model.__doc__)
+        own, shared = (inspect.cleandoc(str(kind.__doc__)) for kind in (cls, model))
         summary, described = own.split("\n\nParameters\n----------", 1)
         described, rest = described.split("\n\nNotes\n", 1)
         entries, of_model = (

@@ -61,6 +61,8 @@ def validate_table(
     name : str, default="X"
         What messages call it.
     """
+    if hasattr(X, "collect"):  # polars' lazy frame, whose columns are costly to ask for
+        raise TypeError(f"{name} is a {type(X).__name__}; pass {name}.collect().")
     if is_frame(X):
         if 0 in X.shape:
             raise ValueError(
@@ -74,6 +76,7 @@ def validate_table(
                     values, estimator_name=type(estimator).__name__, input_name=name
                 )
         return X
+    _check_dimensions(X, name)
     checks = {
         "accept_sparse": "csr",
         "dtype": "numeric" if numeric else None,
@@ -82,6 +85,22 @@ def validate_table(
     if name != "X":  # validate_data would call it X in its messages
         X = check_array(X, input_name=name, **checks)
     return validate_data(estimator, X, reset=reset, **checks)
+
+
+def _check_dimensions(X: Any, name: str) -> None:
+    """Raise where X has no rows and columns, and say what gives it some."""
+    kind = type(X).__name__
+    if hasattr(X, "to_pandas"):
+        raise TypeError(f"{name} is a {kind}; pass {name}.to_pandas().")
+    is_text = isinstance(X, list | tuple) and bool(X) and isinstance(X[0], str)
+    n_dimensions = 1 if is_text else getattr(X, "ndim", 2)
+    if n_dimensions != 2:
+        raise ValueError(
+            f"{name} is a {kind} of dimension {n_dimensions}; rows and columns are "
+            "expected. Reshape your data: a single row to (1, n_features); texts to a "
+            "frame of one column, or vectorize them; images to a row each, which "
+            "nn.Unflatten undoes in a module."
+        )
 
 
 def as_array(table: Any, name: str) -> NDArray[Any]:

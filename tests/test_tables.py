@@ -268,3 +268,30 @@ def test_columns_that_are_empty_in_the_pool_only_are_named(form):
         warn_about_empty_columns(form(X), form(pool))
     warn_about_empty_columns(form(X), form(X))
     warn_about_empty_columns(form(pool), form(X))
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (
+            ["some text", "other text"],
+            r"X is a list of dimension 1; .* frame of one col",
+        ),
+        (pd.Series(["some text", "other text"]), "X is a Series of dimension 1"),
+        (np.zeros((4, 1, 8, 8)), "ndarray of dimension 4; .* images to a row each"),
+        (PANDAS.iloc[0], r"a single row to \(1, n_features\)"),
+    ],
+)
+def test_what_has_no_rows_and_columns_is_named(X, message):
+    with pytest.raises(ValueError, match=message):
+        SLaMDistiller().fit(X, [0, 1])
+
+
+def test_tables_that_have_to_be_read_first_are_named():
+    arrow = POLARS.to_arrow()
+    for X, message in (
+        (POLARS.lazy(), r"X is a LazyFrame; pass X.collect\(\)"),
+        (arrow, r"X is a Table; pass X.to_pandas\(\)"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            SLaMDistiller().fit(X, [0, 1, 0])
