@@ -488,9 +488,9 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             pool_proba = np.concatenate([pool_proba, labeled_proba])
             if rows.weights is not None and pool_weights is not None:
                 # Those of the two parts need not be on one scale.
-                parts = [part for part in (pool_weights, rows.weights) if len(part)]
+                parts = pool_weights, rows.weights
                 pool_weights = np.concatenate(
-                    [relative_weights(part, len(part)) for part in parts]
+                    [relative_weights(part, len(part)) for part in parts if len(part)]
                 )
         temperature = self.teacher_temperature
         if temperature == "auto":

@@ -318,11 +318,12 @@ def warn_about_categories(X: Any, pool: Any) -> None:
                 f"{len(unseen) / len(pool_values):.0%} of them do not occur there, "
                 f"such as {unseen[0]!r} beside {values[0]!r}"
             )
-    for name, how in list(found.items())[:1]:
-        others = f" So have columns {list(found)[1:6]}." if len(found) > 1 else ""
+    if found:
+        first, *others = found
+        so_have = f" So have columns {others[:5]}." if others else ""
         warn(
-            f"Column {name!r} has other values in X_unlabeled than in X: {how}. If "
-            f"both mean the same, write them alike.{others}"
+            f"Column {first!r} has other values in X_unlabeled than in X: "
+            f"{found[first]}. If both mean the same, write them alike.{so_have}"
         )
 
 

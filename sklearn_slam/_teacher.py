@@ -260,15 +260,18 @@ def arrives_fitted(teacher: Any) -> bool:
 def weighs_classes(teacher: Any) -> bool:
     """Tell whether a teacher, or what it holds, is told to weigh classes."""
     # What is frozen lists no parameters, a search those that it began with.
-    teacher = getattr(teacher, "best_estimator_", teacher)
     if isinstance(teacher, FrozenEstimator):
         return weighs_classes(teacher.estimator)
+    teacher = getattr(teacher, "best_estimator_", teacher)
     params = teacher.get_params() if hasattr(teacher, "get_params") else {}
-    return any(
-        weighs_classes(value)
-        if isinstance(value, FrozenEstimator) or hasattr(value, "best_estimator_")
-        else name.split("__")[-1] in CLASS_WEIGHTS and str(value) not in UNWEIGHTED
+    is_told = any(
+        name.split("__")[-1] in CLASS_WEIGHTS and str(value) not in UNWEIGHTED
         for name, value in params.items()
+    )
+    return is_told or any(
+        weighs_classes(value)
+        for value in params.values()
+        if isinstance(value, FrozenEstimator) or hasattr(value, "best_estimator_")
     )
 
 

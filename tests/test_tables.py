@@ -295,3 +295,12 @@ def test_tables_that_have_to_be_read_first_are_named():
     ):
         with pytest.raises(TypeError, match=message):
             SLaMDistiller().fit(X, [0, 1, 0])
+
+
+def test_columns_of_other_categories_are_named_in_one_warning():
+    X = pd.DataFrame({"town": ["a", "b"] * 10, "job": ["c"] * 20, "same": ["d"] * 20})
+    pool = X.assign(town=["A", "B"] * 10, job=["C"] * 20)
+    with pytest.warns(UserWarning, match="'town' has other values") as caught:
+        warn_about_categories(X, pool)
+    assert len(caught) == 1
+    assert "So have columns ['job']." in str(caught[0].message)
