@@ -67,7 +67,7 @@ def batch():
 
 
 @pytest.mark.filterwarnings("ignore")
-@parametrize_with_checks([method(GaussianNB(), max_epochs=60) for method in FAMILY])
+@parametrize_with_checks([method(GaussianNB(), max_epochs=20) for method in FAMILY])
 def test_estimator_checks(estimator, check):
     check(estimator)
 
