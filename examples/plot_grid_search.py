@@ -48,7 +48,7 @@ with tempfile.TemporaryDirectory() as memory, warnings.catch_warnings():
             ExtraTreesClassifier(100, random_state=0),
             MLPStudent((64,)),
             cv=3,
-            max_epochs=60,
+            max_epochs=25,
             memory=memory,
             random_state=0,
         ),

@@ -93,14 +93,14 @@ teacher = StackingClassifier(
     LogisticRegression(max_iter=1_000),
     cv=3,
 )
-student = MLPStudent((64,), dropout=0.3, max_epochs=30, random_state=0)
-sizes = [100, 200, 400, 800]
+student = MLPStudent((64,), dropout=0.3, random_state=0)
+sizes = [100, 250, 600]
 scores = {"teacher": [], "student": [], "student, labels only": []}
 for size in sizes:
     X_labeled, pool, y_labeled, _ = train_test_split(
         X_rest, y_rest, train_size=size, stratify=y_rest, random_state=0
     )
-    slam = SLaMDistiller(teacher, clone(student), random_state=0)
+    slam = SLaMDistiller(teacher, clone(student), max_epochs=15, random_state=0)
     slam.fit(X_labeled, y_labeled, X_unlabeled=pool)
     scores["teacher"].append(slam.teacher_.score(X_test, y_test))
     scores["student"].append(slam.score(X_test, y_test))
