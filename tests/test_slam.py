@@ -66,7 +66,14 @@ mostly_wrong_teacher = pytest.mark.filterwarnings(
 CHECKED = [
     SLaMDistiller(GaussianNB(), max_epochs=20),
     SLaMDistiller(GaussianNB(), alpha=0.9, max_epochs=20, normalize=True),
-    SLaMDistiller(GaussianNB(), SmallNet, teacher_temperature=0, lr=0.01, peers=False),
+    SLaMDistiller(
+        GaussianNB(),
+        SmallNet,
+        lr=0.01,
+        max_epochs=20,
+        peers=False,
+        teacher_temperature=0,
+    ),
 ]
 
 
