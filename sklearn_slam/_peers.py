@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -34,11 +35,15 @@ from sklearn_slam.students import MLPStudent
 NETWORK: dict[str, Any] = {
     "hidden_layer_sizes": (128, 128),
     "dropout": 0.3,
-    "lr": 3e-3,
     "max_epochs": 80,
     "early_stopping": False,
 }
 """It sees few rows, and is trained in less time than a student."""
+
+BATCH_SIZES, LEAST_LR = (32, 256), 3e-3
+"""Batches grow with the root of the number of labeled rows, from the least size and
+learning rate on, and the rate with their root: a student's smaller batches of as few
+rows take longer and teach no more."""
 
 LEAST_TREES, MAX_TREES = 10, 100
 FOREST_NUMBERS, NUMBERS_PER_NODE = 4e7, 8
@@ -133,8 +138,15 @@ def label_with_peers(
         If weights leave a fold fewer than two classes to learn from.
     """
     check_folds(folds, codes)
+    power = 2 ** round(math.log2(4 * math.sqrt(len(codes))))
+    batch_size = int(np.clip(power, *BATCH_SIZES))
     network = MLPStudent(
-        **NETWORK, preprocessor=preprocessor, device=device, random_state=random_state
+        **NETWORK,
+        batch_size=batch_size,
+        lr=LEAST_LR * math.sqrt(batch_size / BATCH_SIZES[0]),
+        preprocessor=preprocessor,
+        device=device,
+        random_state=random_state,
     )
     lesson = Lesson.of_labels(rows.labeled_rows, codes, len(classes))
     network._fit_preprocessing(lesson.labeled, rows.pool, codes, classes)
