@@ -380,6 +380,29 @@ def test_interrupting_a_peer_interrupts_the_fit(table, teacher, tmp_path, monkey
     assert_array_equal(model.predict_proba(X), again.predict_proba(X))
 
 
+@pytest.mark.parametrize(
+    ("n_labeled", "batch_size", "lr"),
+    [(50, 32, 0.003), (250, 64, 0.0042), (1000, 128, 0.006), (4000, 256, 0.0085)],
+)
+def test_batches_grow_with_the_root_of_the_labels(
+    n_labeled, batch_size, lr, monkeypatch
+):
+    found = []
+
+    def interrupted(net, *args, **params):
+        found.append((net.batch_size, net.lr))
+        raise KeyboardInterrupt
+
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(n_labeled, 2))
+    monkeypatch.setattr(StudentNet, "run_single_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        quick(GaussianNB()).fit(X, X[:, 0] > 0, X_unlabeled=X[:10])
+    ((found_size, found_lr),) = found
+    assert found_size == batch_size
+    assert_allclose(found_lr, lr, rtol=0.02)
+
+
 def test_what_counts_in_the_labels_is_told(table, teacher):
     X, y, pool = table
     beside = quick(teacher, peers=True).fit(X, y, X_unlabeled=pool)
