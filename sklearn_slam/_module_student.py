@@ -48,6 +48,12 @@ PATIENCE = 0.2
 """Share of ``max_epochs`` without progress after which training stops."""
 
 
+def auto_batch_size(wanted: float) -> int:
+    """Return the power of two next to a size that is wanted, within the usual ones."""
+    power = 2 ** round(math.log2(max(1, wanted)))
+    return int(np.clip(power, *AUTO_BATCH_SIZES))
+
+
 def check_training_parameters(estimator: Any) -> None:
     """Raise where a training parameter of a student or a distiller is not usable."""
     bounds = {"max_epochs": 1, "batch_size": 1, "lr": 0, "weight_decay": 0}
@@ -117,8 +123,7 @@ class ModuleStudent(BaseStudent):
         n_rows = max(len(split.labeled), len(split.pool))
         batch_size = self.batch_size
         if batch_size == "auto":
-            power = 2 ** round(math.log2(max(1, n_rows / 16)))
-            batch_size = int(np.clip(power, *AUTO_BATCH_SIZES))
+            batch_size = auto_batch_size(n_rows / 16)
         max_epochs = self.max_epochs
         if max_epochs == "auto":
             epochs = math.ceil(AUTO_STEPS * batch_size / n_rows)

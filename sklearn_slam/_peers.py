@@ -25,6 +25,7 @@ from sklearn_slam._encoding import TableEncoder
 from sklearn_slam._fit_rows import FitRows
 from sklearn_slam._folds import Folds, check_folds
 from sklearn_slam._lesson import Lesson
+from sklearn_slam._module_student import AUTO_BATCH_SIZES, auto_batch_size
 from sklearn_slam._progress import Progress
 from sklearn_slam._rows import CHUNK_ROWS
 from sklearn_slam._soft_labels import combined, combining_exponents
@@ -40,10 +41,10 @@ NETWORK: dict[str, Any] = {
 }
 """It sees few rows, and is trained in less time than a student."""
 
-BATCH_SIZES, LEAST_LR = (32, 256), 3e-3
-"""Batches grow with the root of the number of labeled rows, from the least size and
-learning rate on, and the rate with their root: a student's smaller batches of as few
-rows take longer and teach no more."""
+LEAST_LR = 3e-3
+"""With the smallest batches. These grow with the root of the number of labeled rows,
+and the rate with theirs: a student's smaller batches of some hundred rows take longer
+and teach no more."""
 
 LEAST_TREES, MAX_TREES = 10, 100
 FOREST_NUMBERS, NUMBERS_PER_NODE = 4e7, 8
@@ -138,12 +139,11 @@ def label_with_peers(
         If weights leave a fold fewer than two classes to learn from.
     """
     check_folds(folds, codes)
-    power = 2 ** round(math.log2(4 * math.sqrt(len(codes))))
-    batch_size = int(np.clip(power, *BATCH_SIZES))
+    batch_size = auto_batch_size(4 * math.sqrt(len(codes)))
     network = MLPStudent(
         **NETWORK,
         batch_size=batch_size,
-        lr=LEAST_LR * math.sqrt(batch_size / BATCH_SIZES[0]),
+        lr=LEAST_LR * math.sqrt(batch_size / AUTO_BATCH_SIZES[0]),
         preprocessor=preprocessor,
         device=device,
         random_state=random_state,
