@@ -6,6 +6,8 @@ import torch
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
 
+from sklearn_slam import _peers
+
 
 @pytest.fixture
 def three_classes():
@@ -30,6 +32,13 @@ def table(three_classes):
 @pytest.fixture
 def teacher():
     return LogisticRegression(max_iter=1000)
+
+
+@pytest.fixture
+def quick_peers(monkeypatch):
+    """Let peers learn less: they take most of a small fit's time."""
+    monkeypatch.setitem(_peers.NETWORK, "max_epochs", 10)
+    monkeypatch.setattr(_peers, "MAX_TREES", 10)
 
 
 @pytest.fixture

@@ -506,6 +506,7 @@ def test_numbers_as_categories_that_become_text_are_named():
     assert_array_equal(encoder.transform(pd.DataFrame({"zip": zips}))[:, 0], [1, 2, 1])
 
 
+@pytest.mark.usefixtures("quick_peers")
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
 def test_text_that_is_no_category_warns(frame):
     names = [f"name {n}" for n in range(100)]

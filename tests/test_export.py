@@ -448,6 +448,7 @@ def test_skops_asks_for_trust_in_the_documented_types_only(frame):
         assert_array_equal(again.predict_proba(X), model.predict_proba(X))
 
 
+@pytest.mark.usefixtures("quick_peers")
 def test_skops_holds_a_distiller_with_its_teacher(table, teacher):
     X, y, pool = table
     slam = SLaMDistiller(teacher, max_epochs=1, random_state=0)

@@ -78,6 +78,7 @@ CHECKED = [
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("quick_peers")
 @parametrize_with_checks(CHECKED)
 def test_estimator_checks(estimator, check):
     check(estimator)
@@ -980,6 +981,7 @@ def test_teacher_that_is_mostly_wrong_is_learned_unmixed(table):
     assert not np.array_equal(normalized.predict_proba(X), plain.predict_proba(X))
 
 
+@pytest.mark.usefixtures("quick_peers")
 @pytest.mark.parametrize(
     ("distiller", "params", "times", "message"),
     [
@@ -1001,6 +1003,7 @@ def test_warnings_name_the_line_that_called_fit(
     assert {warning.filename for warning in caught} == {__file__}
 
 
+@pytest.mark.usefixtures("quick_peers")
 def test_warnings_of_folds_for_peers_name_that_line(table, teacher):
     X, y, pool = table
     slam = quick(teacher.fit(X[60:], y[60:]), peers=True, cv=30)
@@ -1043,6 +1046,7 @@ def test_faults_of_the_student_are_known_before_a_teacher_is_fitted(
     assert CountsFits.n_fits == 0
 
 
+@pytest.mark.usefixtures("quick_peers")
 def test_what_fails_on_missing_values_is_told(table, teacher):
     X, y, pool = table
     slam = SLaMDistiller(teacher, max_epochs=1, random_state=0)

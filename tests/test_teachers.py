@@ -525,6 +525,7 @@ def test_default_teacher_keeps_the_kinds_of_columns_in_folds():
     assert teacher.fit(frame, y)[0].filled_ == ["late", "n"]
 
 
+@pytest.mark.usefixtures("quick_peers")
 def test_what_the_teacher_takes_may_be_missing(table):
     X, y, pool = table
     X = np.where(np.arange(X.size).reshape(X.shape) % 7 == 0, np.nan, X)
@@ -829,6 +830,7 @@ def test_what_workers_cannot_be_sent_is_no_matter_of_memory(table):
         quick(Locked(), n_jobs=2).fit(X, y, X_unlabeled=pool)
 
 
+@pytest.mark.usefixtures("quick_peers")
 @pytest.mark.parametrize(
     ("teacher", "asks"),
     [
