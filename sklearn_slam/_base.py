@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import numbers
-from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -174,7 +173,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             task = self._make_task(rows, keeps_teacher, groups, rng)
             teacher_accuracy = self._make_accuracy(task.classes)
             self._prepare_student(student, task, rng)
-            teacher, *of_teacher = label_with_teacher(
+            teacher, *labels = label_with_teacher(
                 task,
                 self.teacher,
                 teacher_proba,
@@ -183,9 +182,10 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 n_jobs=self.n_jobs,
                 progress=progress,
             )
-            teacher_accuracy.fit(of_teacher[0], task.codes, rows.weights)
+            teacher_accuracy.fit(labels[0], task.codes, rows.weights)
+            # Of many classes and rows, labels are large: the teacher's own are let go.
             labels, accuracy, label_weights = self._choose_labels(
-                task, of_teacher, teacher_accuracy, progress
+                task, labels, teacher_accuracy, progress
             )
             knowledge = self._gather_knowledge(task, teacher, labels, accuracy)
             self._train(student, task, knowledge, rng, progress)
@@ -357,10 +357,10 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _choose_labels(
         self,
         task: Task,
-        of_teacher: Sequence[NDArray[np.float32]],
+        of_teacher: list[NDArray[np.float32]],
         teacher_accuracy: TeacherAccuracy,
         progress: Progress,
-    ) -> tuple[Sequence[NDArray[np.float32]], TeacherAccuracy, dict[str, float]]:
+    ) -> tuple[list[NDArray[np.float32]], TeacherAccuracy, dict[str, float]]:
         """Return labels of labeled and pool rows, how often right, and of whom.
 
         Here they are the teacher's own.
@@ -475,7 +475,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self,
         task: Task,
         teacher: Any,
-        labels: Sequence[NDArray[np.float32]],
+        labels: list[NDArray[np.float32]],
         accuracy: TeacherAccuracy,
     ) -> Knowledge:
         """Settle what serves as the pool, and how sharp its labels are."""
@@ -516,8 +516,12 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         progress: Progress,
     ) -> None:
         """Fit a student to what is known, and calibrate it."""
-        objective = self._make_objective(knowledge)
-        lesson = make_lesson(task.rows, knowledge, objective, self.labeled_weight)
+        lesson = make_lesson(
+            task.rows,
+            knowledge,
+            self._make_objective(knowledge),
+            self.labeled_weight,
+        )
         student._fit_lesson(lesson, progress)
         if self.calibrate:
             student._fit_temperature(

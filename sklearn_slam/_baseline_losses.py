@@ -57,7 +57,7 @@ def forward_corrected(log_f: Tensor, labels: Tensor, transition: Tensor) -> Tens
     Patrini et al., "Making Deep Neural Networks Robust to Label Noise: A Loss
     Correction Approach", CVPR 2017, Theorem 2.
     """
-    said = log_f.exp() @ transition
+    said = log_f.exp() @ transition.to(log_f.device)
     return -(labels * said.clamp_min(torch.finfo(said.dtype).tiny).log()).sum(dim=1)
 
 
@@ -75,10 +75,12 @@ def negative_learning(log_f: Tensor, excluded: Tensor) -> Tensor:
     loss : Tensor of shape (n_rows,)
         In nats.
     """
-    # log(1 - f) has no finite value at f = 1.
-    log_f = log_f.clamp_max(-1e-6)
-    terms = -torch.log(-torch.expm1(log_f)) * excluded
-    return terms.sum(dim=1) / excluded.sum(dim=1).clamp_min(1)
+    # Of the likeliest class, 1 - f may be 0 to the last digit: it is what others have.
+    top = log_f.argmax(dim=1, keepdim=True)
+    of_others = log_f.scatter(1, top, -torch.inf).logsumexp(dim=1, keepdim=True)
+    # No other has more than a half.
+    log_rest = torch.log1p(-log_f.exp().clamp_max(0.5)).scatter(1, top, of_others)
+    return -(log_rest * excluded).sum(dim=1) / excluded.sum(dim=1).clamp_min(1)
 
 
 def squared_logit_error(log_f: Tensor, wanted: Tensor) -> Tensor:

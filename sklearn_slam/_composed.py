@@ -171,7 +171,7 @@ class VIDDistiller(SLaMDistiller):
 
     Parameters
     ----------
-    vid_weight : {"auto"} or float, default=0.1
+    vid_weight : float, default=0.1
         Weight of the variational term, at least 0; 0 leaves it out.
     alpha : {"isotonic"}, float or callable, default=1.0
         As in :class:`SLaMDistiller`. 1 leaves mixing out; "isotonic" combines
@@ -210,7 +210,7 @@ class VIDDistiller(SLaMDistiller):
         teacher: Any = None,
         student: Any = None,
         *,
-        vid_weight: float | Literal["auto"] = 0.1,
+        vid_weight: float = 0.1,
         alpha: Literal["isotonic"] | float | Callable[[Any], Any] = 1.0,
         alpha_min: float | Literal["auto"] = "auto",
         top_k: Literal["auto"] | int = "auto",
@@ -259,6 +259,14 @@ class VIDDistiller(SLaMDistiller):
             verbose=verbose,
             random_state=random_state,
         )
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if self.vid_weight == "auto":
+            raise ValueError(
+                "vid_weight='auto' depends on mixing, which VIDDistiller leaves out; "
+                "give a number of at least 0, such as 0.1."
+            )
 
 
 class Weighted(nn.Module):

@@ -338,7 +338,7 @@ class HalfspaceClassifier(ClassifierMixin, BaseEstimator):
         ndarray of shape (n_samples,)
             Positive for ``classes_[1]``.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "coef_")
         X = validate_data(self, X, reset=False, **_VALIDATION)
         scores = safe_sparse_dot(X, self.coef_.T, dense_output=True)
         return scores.ravel() + self.intercept_

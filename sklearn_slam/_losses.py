@@ -82,7 +82,7 @@ def mixing_loss(
     # Half precision holds neither 1 / f nor the logarithm of small f.
     dtype = torch.promote_types(logits.dtype, torch.float32)
     log_f = torch.log_softmax(logits, dim=1, dtype=dtype)
-    return _mixing_loss(log_f, labels, alpha, others)
+    return _mixing_loss(log_f, labels.to(dtype), alpha.to(dtype), others.to(dtype))
 
 
 def mixing_gradient(

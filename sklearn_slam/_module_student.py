@@ -17,7 +17,6 @@ from sklearn_slam._modules import as_columns, two_logits
 from sklearn_slam._student import BaseStudent
 from sklearn_slam._training import (
     BatchSource,
-    CheckLoss,
     HeldOutError,
     RowLoss,
     StudentNet,
@@ -146,7 +145,7 @@ class ModuleStudent(BaseStudent):
     def _prepare_net(
         self, net: NeuralNet, criterion: RowLoss, held_out: TrainingSet | None
     ) -> None:
-        callbacks: list[Callback] = [CheckLoss()]
+        callbacks: list[Callback] = []
         if held_out is not None:
             watched = "valid_loss"
             if len(held_out.labeled):
@@ -156,7 +155,8 @@ class ModuleStudent(BaseStudent):
             callbacks.append(EarlyStopping(watched, patience=patience, load_best=True))
         if net.verbose:
             callbacks.insert(-1, PrintLog())
-        install(net, criterion, held_out, callbacks)
+        net.callbacks = callbacks
+        install(net, criterion, held_out)
 
     def _release_net(self, net: NeuralNet) -> None:
         net.trim_for_prediction()

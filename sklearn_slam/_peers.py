@@ -109,8 +109,8 @@ def label_with_peers(
     Parameters
     ----------
     preprocessor : transformer or None
-        The student's. It is fitted once, as for the student: without labels, it tells
-        a peer nothing of the labels that it is to predict.
+        The student's. It is fitted on all rows, not fold by fold: without labels, it
+        tells a peer nothing of the labels that it is to predict.
     rows : FitRows
     codes : ndarray of int, shape (n_labeled,)
         Index of each labeled row's class.
@@ -162,6 +162,7 @@ def label_with_peers(
     )
     sources = [labeled_proba, *of_labeled]
     exponents = combining_exponents(sources, codes, rows.weights)
+    combined_labeled = _combined_out_of_fold(sources, folds, codes, rows.weights)
     with progress.part("fit peers", "fit", 1) as part:
         part.begin()
         peers = _fit(learners, codes, weights, len(classes))
@@ -177,7 +178,7 @@ def label_with_peers(
             part.end()
     names = ["teacher", *kinds]
     label_weights = dict(zip(names, exponents.tolist(), strict=True))
-    return combined(sources, exponents), pool, label_weights
+    return combined_labeled, pool, label_weights
 
 
 def _make_kinds(
@@ -256,6 +257,31 @@ def _cross_fit(
                 said[test] += peer.says(rows, of_teacher[test])
             times[test] += 1
             part.end()
+    labeled /= times
+    return labeled
+
+
+def _combined_out_of_fold(
+    sources: list[NDArray[np.float32]],
+    folds: Folds,
+    codes: NDArray[np.intp],
+    weights: NDArray[np.float64] | None,
+) -> NDArray[np.float32]:
+    """Combine labels by exponents that the other folds tell.
+
+    On the rows that exponents are fitted to, what they combine looks calibrated however
+    few these are, and righter than on any others.
+    """
+    labeled = np.zeros_like(sources[0])
+    times = np.zeros((len(codes), 1), dtype=np.float32)
+    for train, test in folds:
+        exponents = combining_exponents(
+            [source[train] for source in sources],
+            codes[train],
+            None if weights is None else weights[train],
+        )
+        labeled[test] += combined([source[test] for source in sources], exponents)
+        times[test] += 1
     labeled /= times
     return labeled
 

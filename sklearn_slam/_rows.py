@@ -6,6 +6,7 @@ import datetime
 import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,8 @@ def is_numeric(column: Any) -> bool:
     if _holds_objects(column):
         values = (value for value in column.to_list() if not is_missing(value))
         one = next(values, None)
-        return all(isinstance(value, numbers.Number) for value in (one, *values))
+        # Values are read on only while they are numbers.
+        return all(isinstance(value, numbers.Number) for value in chain([one], values))
     return kind in "biuf"
 
 

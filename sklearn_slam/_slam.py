@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -123,8 +123,8 @@ class SLaMDistiller(BaseDistiller):
         "auto" is 0.7 times the temperature that calibrates the teacher.
     labeled_weight : {"auto"} or float, default="auto"
         Share of the loss that labeled rows carry, in [0, 1]; "auto" is their share
-        of all rows, within 0.05 and 0.15, and where the pool is the smaller part, half
-        to a third.
+        of all rows, within 0.05 and 0.15, and where the pool is the smaller part, a
+        third to a half.
     calibrate : bool, default=True
         Whether ``predict_proba`` is calibrated: the student's logits are divided
         by the temperature at which it agrees best with the calibrated teacher on
@@ -352,10 +352,10 @@ class SLaMDistiller(BaseDistiller):
     def _choose_labels(
         self,
         task: Task,
-        of_teacher: Sequence[NDArray[np.float32]],
+        of_teacher: list[NDArray[np.float32]],
         teacher_accuracy: TeacherAccuracy,
         progress: Progress,
-    ) -> tuple[Sequence[NDArray[np.float32]], TeacherAccuracy, dict[str, float]]:
+    ) -> tuple[list[NDArray[np.float32]], TeacherAccuracy, dict[str, float]]:
         """Return the teacher's labels, combined with those of its peers."""
         of_all = None
         if self._asks_peers(task):

@@ -28,6 +28,7 @@ from sklearn_slam._tables import validate_table
 from sklearn_slam._training import (
     PREDICT_ROWS,
     BatchSource,
+    CheckLoss,
     DenseRows,
     LazyRows,
     RowLoss,
@@ -102,6 +103,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             If the training loss is no longer finite.
         """
         self._check_parameters()
+        self._takes_nan = None
         sample_weight = take_sample_weight(params, self.fit)
         X = self._validate(X, reset=True)
         has_label, labels = split_labels(y, n_rows=X.shape[0])
@@ -457,13 +459,15 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         if output.ndim < 2:
             output = output.reshape(-1, 1)
         n_rows, n_classes = len(batch), len(self.classes_)
-        widths = (n_classes, 1) if n_classes == 2 else (n_classes,)
+        # The complement of one probability would have to be made up here.
+        one_serves = n_classes == 2 and not self._returns_proba
+        widths = (n_classes, 1) if one_serves else (n_classes,)
         if output.ndim != 2 or len(output) != n_rows or output.shape[1] not in widths:
             raise ValueError(
                 f"The student's module returned shape {tuple(output.shape)} for "
-                f"{n_rows} rows; ({n_rows}, {n_classes}) is expected, one logit for "
-                "each class (or one, for two classes). A module class or factory is "
-                "called as student(n_features_in, n_classes)."
+                f"{n_rows} rows; ({n_rows}, {n_classes}) is expected, one number for "
+                "each class (or one logit, for two classes). A module class or factory "
+                "is called as student(n_features_in, n_classes)."
             )
         if not any(weight.requires_grad for weight in net.module_.parameters()):
             raise ValueError(
@@ -498,17 +502,17 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             "train student", "epoch", net.max_epochs, verbose=verbose
         ) as part:
             epochs = EpochProgress(part, self._fitted_with)
-            told = "epoch_progress", epochs
+            ours = [("epoch_progress", epochs), ("check_loss", CheckLoss())]
             defaults = dict(net.get_default_callbacks()).keys() - {"print_log"}
             # After what records an epoch, before what may end training.
             place = sum(name in defaults for name, _ in net.callbacks_)
-            net.callbacks_.insert(place, told)
+            net.callbacks_[place:place] = ours
             n_rows = len(training.labeled) + len(training.pool)
             batch_size = net.batch_size if net.batch_size > 0 else n_rows
             with sensible_threads(net.module_, batch_size):
                 net.partial_fit(training, None)
-            # It knows the rows, and a net is pickled with its callbacks.
-            net.callbacks_.remove(told)
+            # One knows the rows, and a net is pickled with its callbacks.
+            del net.callbacks_[place : place + len(ours)]
         self._interrupted = epochs.within
 
     def _fitted_with(self, net: NeuralNet) -> dict[str, Any]:

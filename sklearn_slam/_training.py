@@ -374,7 +374,10 @@ class CheckLoss(Callback):
                 "its own and does not ask its criterion, whose place the distillation "
                 "loss takes. Let its get_loss call super().get_loss."
             )
-        loss = net.history[-1].get("train_loss", 0.0)
+        epoch = net.history[-1]
+        # Without callbacks, skorch leaves the losses of batches as they are.
+        *_, last = {}, *epoch["batches"]
+        loss = epoch.get("train_loss", last.get("train_loss", 0.0))
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"The training loss became {loss} in epoch {len(net.history)}. Lower "
@@ -525,9 +528,8 @@ def install(
     net: NeuralNet,
     criterion: RowLoss,
     held_out: TrainingSet | None,
-    callbacks: Any,
 ) -> None:
-    """Put loss, batches, held-out rows and callbacks into a net."""
+    """Put loss, batches and held-out rows into a net."""
     net.set_params(
         criterion=criterion.itself,
         iterator_train=TensorBatches,
@@ -536,5 +538,3 @@ def install(
         iterator_valid__shuffle=False,
         train_split=None if held_out is None else predefined_split(held_out),
     )
-    # Its set_params cannot take "disable".
-    net.callbacks = callbacks

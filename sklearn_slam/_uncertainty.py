@@ -18,7 +18,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 
-from sklearn_slam._rows import Rows, is_frame
+from sklearn_slam._rows import Rows, is_frame, own_copy
 
 AVERAGES = (
     BaggingClassifier,
@@ -65,6 +65,7 @@ def ensemble_spread(
     spread = np.ones((len(rows), len(classes)), dtype=np.float32)
     known = np.searchsorted(classes, model.classes_)
     for table, place in rows.chunks():
+        table = own_copy(table)
         for step in steps:
             table = step.transform(table)
         spread[place, known] = _spread(member(table) for member in members)

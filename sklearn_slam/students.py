@@ -32,7 +32,6 @@ from sklearn_slam._student import BaseStudent
 from sklearn_slam._training import (
     INSTALLED,
     BatchSource,
-    CheckLoss,
     RowLoss,
     TrainingSet,
     install,
@@ -484,10 +483,7 @@ class SkorchStudent(BaseStudent):
         if getattr(net, "classes", "none of its own") is None:
             # What scoring callbacks ask for; the net cannot infer it from batches.
             net.set_params(classes=list(range(len(self.classes_))))
-        callbacks = net.callbacks
-        if callbacks != "disable":
-            callbacks = [*(callbacks or []), CheckLoss()]
-        install(net, criterion, held_out, callbacks)
+        install(net, criterion, held_out)
 
     def _release_net(self, net: NeuralNet) -> None:
         """Put the user's own parts back, so that no row stays in the net."""
@@ -499,8 +495,6 @@ class SkorchStudent(BaseStudent):
                 setattr(net, name, copy.deepcopy(own[name]))
             else:
                 delattr(net, name)
-        if net.callbacks != "disable":
-            net.callbacks = net.callbacks[:-1] or own["callbacks"]
         net.initialize_criterion()
 
     def _to_logits(self, output: Any) -> Tensor:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_equal
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
 
@@ -32,6 +33,16 @@ def table(three_classes):
 @pytest.fixture
 def teacher():
     return LogisticRegression(max_iter=1000)
+
+
+@pytest.fixture
+def leaves_random_state():
+    """Fail where numpy's or torch's global random state is not left as found."""
+    of_numpy = np.random.get_state(legacy=False)  # noqa: NPY002
+    of_torch = torch.get_rng_state()
+    yield
+    assert_equal(np.random.get_state(legacy=False), of_numpy)  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), of_torch)
 
 
 @pytest.fixture

@@ -195,11 +195,17 @@ def test_negative_learning_costs_what_is_excluded_only(batch):
     first[:, 0] = True
     expected = -torch.log1p(-log_f.exp()[:, 0])
     assert_allclose(negative_learning(log_f, first).detach(), expected.detach())
-    sure = torch.tensor([[200.0, 0.0]], requires_grad=True)
-    loss = negative_learning(sure.log_softmax(1), torch.tensor([[True, False]]))
-    (gradient,) = torch.autograd.grad(loss.sum(), sure)
-    assert torch.isfinite(loss).all()
-    assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("gap", [0.0, 1.0, 14.0, 200.0])
+def test_negative_learning_moves_a_student_sure_of_what_is_excluded(gap):
+    logits = torch.tensor([[gap, 0.0]], requires_grad=True)
+    loss = negative_learning(logits.log_softmax(1), torch.tensor([[True, False]]))
+    (gradient,) = torch.autograd.grad(loss.sum(), logits)
+    # -log(1 - f) = log(1 + exp(gap)) for two classes, with slope f.
+    assert_allclose(loss.detach(), [np.logaddexp(0, gap)], rtol=1e-6)
+    f = 1 / (1 + np.exp(-gap))
+    assert_allclose(gradient, [[f, -f]], rtol=1e-6)
 
 
 def test_squared_logit_error_is_zero_at_the_teacher(batch):
@@ -342,12 +348,36 @@ def test_weights_fall_where_the_teacher_is_wrong(table):
 
 @pytest.mark.parametrize("method", FAMILY)
 @pytest.mark.filterwarnings("ignore:The teacher shows no uncertainty")
+@pytest.mark.usefixtures("leaves_random_state")
 def test_global_random_state_is_left_as_found(table, method):
-    ours = torch.random.get_rng_state()
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
     fitted(method, table)
-    assert torch.equal(ours, torch.random.get_rng_state())
-    assert_allclose(before, np.random.get_state()[1])  # noqa: NPY002
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("method", [*FAMILY, SLaMDistiller])
+@pytest.mark.filterwarnings("ignore:The teacher shows no uncertainty")
+def test_training_on_a_gpu(table, method):
+    model = fitted(method, table, device="cuda")
+    assert np.isfinite(model.predict_proba(table[2])).all()
+
+
+def test_held_out_rows_know_no_variational_term(table):
+    """The rate is so low that nothing is learned: both see the same network."""
+    losses = [
+        [
+            epoch["valid_loss"]
+            for epoch in fitted(
+                VIDDistiller, table, vid_weight=weight, lr=1e-12, early_stopping=True
+            ).history_
+        ]
+        for weight in (0.0, 10.0)
+    ]
+    assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+def test_vid_has_no_weight_of_mixing(table):
+    with pytest.raises(ValueError, match="give a number of at least 0"):
+        fitted(VIDDistiller, table, vid_weight="auto")
 
 
 @pytest.mark.parametrize("method", [WeightedDistiller, VIDDistiller])

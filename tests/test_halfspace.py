@@ -455,6 +455,10 @@ def test_stream_needs_both_classes_and_knows_no_other():
         halfspace.partial_fit(X, signs)
     with pytest.raises(ValueError, match="one class"):
         halfspace.partial_fit(X, signs, classes=[1])
+    with pytest.raises(ValueError, match="not in classes"):
+        halfspace.partial_fit(X, signs + 5, classes=[-1, 1])
+    with pytest.raises(NotFittedError):
+        halfspace.predict(X)
     halfspace.partial_fit(X[:1], signs[:1], classes=[-1, 1])
     with pytest.raises(ValueError, match="not the same as on the last call"):
         halfspace.partial_fit(X, signs, classes=[0, 1])
@@ -465,14 +469,13 @@ def test_stream_needs_both_classes_and_knows_no_other():
 # Conventions
 
 
+@pytest.mark.usefixtures("leaves_random_state")
 @pytest.mark.parametrize("params", CONFIGURATIONS)
 def test_same_seed_same_halfspace_and_global_state_untouched(params):
     X, signs = gaussian(300, np.random.default_rng(19))
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
     first = HalfspaceClassifier(random_state=3, **params).fit(X, signs)
     second = HalfspaceClassifier(random_state=3, **params).fit(X, signs)
     assert_array_equal(first.coef_, second.coef_)
-    assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
 def test_pickled_halfspace_predicts_and_streams_on():

@@ -738,8 +738,33 @@ class LossOfItsOwn(NeuralNetClassifier):
 
 
 def test_a_net_that_ignores_the_distillation_loss_is_refused(table):
-    with pytest.raises(TypeError, match="LossOfItsOwn, computes a loss of its own"):
-        distill(table, skorch_net(LossOfItsOwn))
+    for callbacks in (None, "disable"):
+        with pytest.raises(TypeError, match="LossOfItsOwn, computes a loss of its own"):
+            distill(table, skorch_net(LossOfItsOwn, callbacks=callbacks))
+
+
+@pytest.mark.parametrize("callbacks", [None, "disable"])
+def test_a_net_that_diverges_is_stopped(table, callbacks):
+    net = skorch_net(lr=1e30, callbacks=callbacks)
+    with pytest.raises(FloatingPointError, match=r"loss became (nan|inf)"):
+        distill(table, net)
+
+
+def test_one_probability_is_none_for_each_class(table):
+    X, y, pool = table
+    module = nn.Sequential(nn.Linear(8, 1), nn.Sigmoid())
+    net = NeuralNetClassifier(module, criterion=nn.NLLLoss, train_split=None)
+    with pytest.raises(ValueError, match=r"returned shape \(64, 1\)"):
+        distill((X, y > 0, pool), net)
+
+
+def test_a_student_trained_anew_forgets_what_its_distiller_knew(table):
+    X, y, _ = table
+    student = distill(table, MLPStudent((4,)), max_epochs=1).student_
+    missing = np.where(np.arange(X.size).reshape(X.shape) % 7 == 0, np.nan, X)
+    with pytest.raises(ValueError, match="NaN"):
+        student.predict(missing)
+    assert np.isfinite(student.fit(missing, y).predict_proba(missing)).all()
 
 
 class CenterByLabels(TransformerMixin, BaseEstimator):

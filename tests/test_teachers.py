@@ -55,6 +55,7 @@ from sklearn_slam import (
     SLaMDistiller,
     TorchStudent,
     UnlabeledPool,
+    UPSDistiller,
     _teacher,
 )
 from sklearn_slam._progress import Progress
@@ -863,14 +864,19 @@ def test_class_weights_are_found_in_what_is_frozen_and_in_what_a_search_has_foun
 
 
 @pytest.mark.parametrize("form", [np.array, pd.DataFrame, csr_matrix])
-def test_scaling_in_place_changes_no_row_of_the_caller(table, form):
+@pytest.mark.parametrize("distiller", [SLaMDistiller, UPSDistiller])
+def test_scaling_in_place_changes_no_row_of_the_caller(table, form, distiller):
     X, y, pool = form(table[0] * 10), table[1], form(table[2] * 10)
     before = X.copy(), pool.copy()
 
     def fitted(copied):
         scaler = MaxAbsScaler(copy=copied)
-        slam = quick(make_pipeline(scaler, LogisticRegression()))
-        slam.set_params(student=make_pipeline(scaler, TorchStudent(nn.Linear)))
+        slam = distiller(
+            make_pipeline(scaler, RandomForestClassifier(5)),
+            make_pipeline(scaler, TorchStudent(nn.Linear)),
+            max_epochs=2,
+            random_state=0,
+        )
         return slam.fit(X, y, X_unlabeled=pool).predict_proba(pool)
 
     assert_array_equal(fitted(copied=False), fitted(copied=True))
