@@ -74,7 +74,8 @@ def frame_feed(session, frame):
     for column in session.get_inputs():
         values = frame[column.name]
         if column.type == "tensor(string)":
-            values = values.astype("string").fillna("").to_numpy(object)
+            values = values.map(str, na_action="ignore").astype(object)
+            values = values.fillna("").to_numpy()
         else:
             values = values.to_numpy(float, na_value=np.nan)
         feed[column.name] = values.reshape(-1, 1)

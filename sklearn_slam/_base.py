@@ -188,7 +188,7 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 task, labels, teacher_accuracy, progress
             )
             knowledge = self._gather_knowledge(task, teacher, labels, accuracy)
-            self._train(student, task, knowledge, rng, progress)
+            self._train(student, knowledge, rng, progress)
 
             self.classes_ = task.classes
             self.teacher_ = teacher
@@ -496,9 +496,8 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         if temperature == "auto":
             temperature = AUTO_SHARPENING * accuracy.temperature_
         return Knowledge(
+            task=task,
             teacher=teacher,
-            classes=task.classes,
-            codes=task.codes,
             labeled_proba=labeled_proba,
             pool=pool,
             pool_proba=pool_proba,
@@ -510,17 +509,13 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     def _train(
         self,
         student: BaseStudent,
-        task: Task,
         knowledge: Knowledge,
         rng: np.random.RandomState,
         progress: Progress,
     ) -> None:
         """Fit a student to what is known, and calibrate it."""
         lesson = make_lesson(
-            task.rows,
-            knowledge,
-            self._make_objective(knowledge),
-            self.labeled_weight,
+            knowledge, self._make_objective(knowledge), self.labeled_weight
         )
         student._fit_lesson(lesson, progress)
         if self.calibrate:

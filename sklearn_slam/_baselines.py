@@ -374,7 +374,7 @@ class SemiparametricDistiller(BaseDistiller):
             smoothed(temper(proba, knowledge.temperature))
             for proba in (knowledge.labeled_proba, knowledge.pool_proba)
         )
-        y = np.arange(labeled.shape[1]) == knowledge.codes[:, None]
+        y = np.arange(labeled.shape[1]) == knowledge.task.codes[:, None]
         correction = self.correction * (y - labeled) / labeled.clip(self.min_proba)
         wanted = (np.log(labeled) + correction, np.log(pool))
         return Objective(_semiparametric_loss, {"wanted": wanted})
@@ -493,7 +493,7 @@ class UPSDistiller(BaseDistiller):
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         with seeded(int(seed)):
             spread = ensemble_spread(
-                knowledge.teacher, knowledge.pool, knowledge.classes, self.n_passes
+                knowledge.teacher, knowledge.pool, knowledge.task.classes, self.n_passes
             )
         if spread is None:
             warn(
@@ -528,11 +528,11 @@ def confusion(knowledge: Knowledge) -> NDArray[np.float64]:
     n_classes = knowledge.labeled_proba.shape[1]
     weights = knowledge.labeled_weights
     # Never exactly 0 or 1: what was not seen in few rows is not impossible.
-    accuracy = (weights[said == knowledge.codes].sum() + 1) / (weights.sum() + 2)
+    accuracy = (weights[said == knowledge.task.codes].sum() + 1) / (weights.sum() + 2)
     counts = np.full((n_classes, n_classes), (1 - accuracy) / (n_classes - 1))
     np.fill_diagonal(counts, accuracy)
     counts *= n_classes
-    np.add.at(counts, (knowledge.codes, said), weights)
+    np.add.at(counts, (knowledge.task.codes, said), weights)
     return counts / counts.sum(axis=1, keepdims=True)
 
 

@@ -127,13 +127,13 @@ class WeightedDistiller(SLaMDistiller):
 
     def _make_objective(self, knowledge: Knowledge) -> Objective:
         objective = super()._make_objective(knowledge)
-        n_labeled, n_pool = len(knowledge.codes), len(knowledge.pool)
+        n_labeled, n_pool = len(knowledge.task.codes), len(knowledge.pool)
         weights = knowledge.labeled_weights
         (counted,) = np.nonzero(weights)
         of_labeled = margins(knowledge.labeled_proba)[counted]
         teacher_margin = margins(knowledge.pool_proba)
         said = torch.from_numpy(knowledge.labeled_proba.argmax(axis=1)[counted])
-        true = torch.from_numpy(knowledge.codes[counted])
+        true = torch.from_numpy(knowledge.task.codes[counted])
         weights = weights[counted]
         n_neighbors = min(int(self.n_neighbors), len(counted))
 

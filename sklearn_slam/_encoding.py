@@ -6,6 +6,7 @@ validation: for one row at a time, that costs more than the network.
 
 from __future__ import annotations
 
+import datetime
 from collections import Counter
 from collections.abc import Collection
 from numbers import Number
@@ -117,8 +118,6 @@ class TableEncoder:
 
     def _fit_columns(self, X: Any, named: dict[Any, Any]) -> None:
         """Tell columns of numbers from those of categories, and find the latter."""
-        if len(named) < X.shape[1]:
-            raise ValueError("Columns of X have the same name; rename them.")
         self.names_ = []
         for name, column in named.items():
             # Dates are refused where numbers are read, at fit and after.
@@ -135,7 +134,7 @@ class TableEncoder:
 
     def _fit_numbers(self, values: NDArray[np.float64]) -> None:
         """Take center and spread of columns of numbers."""
-        _refuse_infinity(values)
+        self._refuse_infinity(values)
         missing = np.isnan(values)
         # A column without any value is constant: it carries nothing.
         values = np.where(missing.all(axis=0), 0.0, values)
@@ -192,7 +191,7 @@ class TableEncoder:
             regular = np.isfinite(squares.sum())
         encoded[:, n_numbers : self.n_numeric_] = 0.0
         if not regular:
-            _refuse_infinity(values)
+            self._refuse_infinity(values)
             missing = np.isnan(values)
             encoded[:, n_numbers : self.n_numeric_] = missing[:, self.with_missing_]
             numbers[missing] = 0.0
@@ -226,8 +225,21 @@ class TableEncoder:
                     f"({list(self.codes_)[:5]}); pass a frame with these columns."
                 )
             return np.asarray(X, dtype=np.float64)
-        names = self.columns_ if self.names_ is None else self.names_
-        return _numbers(X, names, named)
+        return _numbers(X, self._names_of_numbers, named)
+
+    @property
+    def _names_of_numbers(self) -> list[Any]:
+        """Names, or positions in arrays, of the columns of numbers."""
+        return self.columns_ if self.names_ is None else self.names_
+
+    def _refuse_infinity(self, values: NDArray[np.float64]) -> None:
+        """Raise where a number is infinite."""
+        (at,) = np.nonzero(np.isinf(values).any(axis=0))
+        if len(at):
+            raise ValueError(
+                f"Input contains infinity in column {self._names_of_numbers[at[0]]!r}; "
+                "replace it by a large number or NaN."
+            )
 
 
 class OrdinalColumns(TransformerMixin, BaseEstimator):
@@ -307,19 +319,11 @@ def _refuse_other_kind(column: Any, name: Any, codes: dict[Any, int]) -> None:
 
 
 def _kind(values: Collection[Any]) -> str | None:
-    """Tell whether values are all text or all numbers."""
-    for kind, name in ((str, "text"), (Number, "numbers")):
+    """Tell whether values are all text, all numbers or all dates."""
+    for kind, name in ((str, "text"), (Number, "numbers"), (datetime.date, "dates")):
         if values and all(isinstance(value, kind) for value in values):
             return name
     return None
-
-
-def _refuse_infinity(values: NDArray[np.floating]) -> None:
-    """Raise where a number is infinite."""
-    if np.isinf(values).any():
-        raise ValueError(
-            "Input X contains infinity; replace it by a large number or NaN."
-        )
 
 
 def _read_numbers(column: Any, name: Any) -> NDArray[np.float64]:
@@ -337,10 +341,11 @@ def _read_numbers(column: Any, name: Any) -> NDArray[np.float64]:
 
 def _check_entries(entries: NDArray[np.floating]) -> None:
     """Raise where an entry of sparse rows is infinite or missing."""
-    _refuse_infinity(entries)
+    if np.isinf(entries).any():
+        raise ValueError("Input contains infinity; replace it by a large number.")
     if np.isnan(entries).any():
         raise ValueError(
-            "Input X contains NaN in sparse rows, where most entries are 0 and none "
+            "Input contains NaN in sparse rows, where most entries are 0 and none "
             "is typical: replace it by 0 or another number, or pass a dense table."
         )
 

@@ -135,20 +135,26 @@ def validate_fit_rows(
     allow_nan, numeric : bool
         As in :func:`~sklearn_slam._tables.validate_table`.
     """
-    X = validate_table(estimator, X, reset=True, allow_nan=allow_nan, numeric=numeric)
+
+    def validated(table: Any, *, reset: bool, name: str) -> Any:
+        checks = {"allow_nan": allow_nan, "numeric": numeric}
+        try:
+            return validate_table(estimator, table, reset=reset, name=name, **checks)
+        except ValueError as error:
+            if not allow_nan and "NaN" in str(error):
+                error.add_note(
+                    "The student takes no missing values: put an imputer in front, "
+                    "student=make_pipeline(SimpleImputer(), StandardScaler(), module)."
+                )
+            raise
+
+    X = validated(X, reset=True, name="X")
     n_rows, n_beside = X.shape[0], 0
     pool = unwrap(X_unlabeled)
     if pool is not None:
         pool = pool if hasattr(pool, "shape") else as_array(pool, "X_unlabeled")
         check_pool_matches(X, pool)
-        pool = validate_table(
-            estimator,
-            pool,
-            reset=False,
-            allow_nan=allow_nan,
-            numeric=numeric,
-            name="X_unlabeled",
-        )
+        pool = validated(pool, reset=False, name="X_unlabeled")
         n_beside = pool.shape[0]
     has_label, labels = split_labels(y, unlabeled_label, n_rows=n_rows)
     if not len(labels):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sklearn_slam._fit_rows import FitRows
+from sklearn_slam._labeling import Task
 from sklearn_slam._lesson import Lesson, Refresh
 from sklearn_slam._losses import LossFunction
 from sklearn_slam._rows import Rows
@@ -30,15 +30,13 @@ class Knowledge:
 
     Parameters
     ----------
+    task : Task
     teacher : classifier or None
         None where all its probabilities were given.
-    classes : ndarray of shape (n_classes,)
-        Of labels and of a fitted teacher, sorted.
-    codes : ndarray of int, shape (n_labeled,)
-        Index of each labeled row's class.
     labeled_proba : ndarray of shape (n_labeled, n_classes)
         The labels of teacher (and peers) on labeled rows that they did not learn from.
     pool : Rows
+        Unlabeled rows and, where labels join them, labeled ones.
     pool_proba : ndarray of shape (n_pool, n_classes)
     pool_weights : ndarray of shape (n_pool,) or None
     accuracy : TeacherAccuracy
@@ -47,9 +45,8 @@ class Knowledge:
         Of the labels that the student learns, "auto" resolved.
     """
 
+    task: Task
     teacher: Any
-    classes: NDArray[Any]
-    codes: NDArray[np.intp]
     labeled_proba: NDArray[np.float32]
     pool: Rows
     pool_proba: NDArray[np.float32]
@@ -60,7 +57,7 @@ class Knowledge:
     @property
     def labeled_weights(self) -> NDArray[np.float64]:
         """Weights of labeled rows, 1 in the mean over those that count."""
-        return relative_weights(self.accuracy.sample_weight_, len(self.codes))
+        return relative_weights(self.task.rows.weights, len(self.task.codes))
 
     @property
     def of_teacher(self) -> dict[str, tuple[Any, NDArray[Any]]]:
@@ -90,7 +87,6 @@ class Objective:
 
 
 def make_lesson(
-    rows: FitRows,
     knowledge: Knowledge,
     objective: Objective,
     labeled_weight: float | Literal["auto"],
@@ -99,13 +95,13 @@ def make_lesson(
 
     Parameters
     ----------
-    rows : FitRows
     knowledge : Knowledge
     objective : Objective
     labeled_weight : float or "auto"
         Share of the loss that labeled rows carry.
     """
-    codes, pool_proba = knowledge.codes, knowledge.pool_proba
+    rows, codes = knowledge.task.rows, knowledge.task.codes
+    pool_proba = knowledge.pool_proba
     n_labeled = len(codes)
     labels = np.empty((n_labeled + len(pool_proba), pool_proba.shape[1]), "f4")
     labels[:n_labeled] = np.arange(labels.shape[1]) == codes[:, None]

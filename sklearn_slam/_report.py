@@ -89,8 +89,9 @@ def distillation_report(
     TypeError
         If ``distiller`` is no distiller.
     ValueError
-        If ``y_test`` holds no label or an unknown one, or X, y and ``fit_params``
-        are not what the distiller was fitted on.
+        If ``y_test`` holds no label or an unknown one, or y and the number of unlabeled
+        rows are not those that the distiller was fitted on. That X and the pool hold
+        the same rows is up to you.
 
     See Also
     --------

@@ -69,6 +69,11 @@ def validate_table(
                 f"{name} is a frame of shape {tuple(X.shape)}; at least one row and "
                 "one column are required."
             )
+        twice = [name for name, n in Counter(X.columns).items() if n > 1]
+        if twice:
+            raise ValueError(
+                f"{name} has several columns of one name ({twice[:5]}); rename them."
+            )
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         for values in () if allow_nan else _numeric_columns(X):
             if values is not None:
@@ -77,6 +82,11 @@ def validate_table(
                 )
         return X
     _check_dimensions(X, name)
+    if np.dtype(getattr(X, "dtype", float)).kind in "mM":
+        raise TypeError(
+            f"{name} holds dates or times ({X.dtype}); replace them by numbers (days "
+            "since a fixed date, the month, the weekday) or drop them."
+        )
     checks = {
         "accept_sparse": "csr",
         "dtype": "numeric" if numeric else None,

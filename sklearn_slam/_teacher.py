@@ -406,7 +406,16 @@ def fit_teacher(
         X, y = take_rows(X, counted), y[counted]
         if name is not None:
             weights[name] = sample_weight[counted]
-    teacher.fit(X, y, **weights)
+    try:
+        teacher.fit(X, y, **weights)
+    except Exception as error:
+        error.add_note(
+            f"The teacher, {type(teacher).__name__}, could not be fitted. It gets the "
+            "labeled rows as they are: where it takes no text or missing values, put "
+            "preprocessing in front, as in make_pipeline(skrub.TableVectorizer(), "
+            "teacher)."
+        )
+        raise
     return teacher
 
 

@@ -376,7 +376,7 @@ class CheckLoss(Callback):
             )
         epoch = net.history[-1]
         # Without callbacks, skorch leaves the losses of batches as they are.
-        *_, last = {}, *epoch["batches"]
+        last = epoch["batches"][-1] if epoch["batches"] else epoch
         loss = epoch.get("train_loss", last.get("train_loss", 0.0))
         if not math.isfinite(loss):
             raise FloatingPointError(

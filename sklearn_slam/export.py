@@ -218,7 +218,8 @@ def _find_student(model: Any) -> BaseStudent:
     if not isinstance(model, BaseDistiller | BaseStudent):
         raise TypeError(
             "model must be a fitted student or distiller, got "
-            f"{type(model).__name__}; skl2onnx exports scikit-learn's own."
+            f"{type(model).__name__}. Of a search pass best_estimator_, of a Pipeline "
+            "its last step; skl2onnx exports scikit-learn's own."
         )
     check_is_fitted(model)
     return model if isinstance(model, BaseStudent) else model.student_

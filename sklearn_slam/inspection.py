@@ -114,7 +114,7 @@ class TeacherAccuracyDisplay(Display):
     >>> rng = np.random.default_rng(0)
     >>> proba = rng.dirichlet(np.ones(3), size=200)
     >>> y = [rng.choice(3, p=row) for row in proba]
-    >>> display = TeacherAccuracyDisplay.from_predictions(proba, y)
+    >>> display = TeacherAccuracyDisplay.from_predictions(y, proba)
     >>> display.alpha_rates.rate.shape
     (8,)
     """
@@ -165,8 +165,8 @@ class TeacherAccuracyDisplay(Display):
     @classmethod
     def from_predictions(
         cls,
+        y_true: ArrayLike,
         proba: ArrayLike,
-        y: ArrayLike,
         *,
         labels: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
@@ -178,12 +178,12 @@ class TeacherAccuracyDisplay(Display):
 
         Parameters
         ----------
+        y_true : array-like of shape (n_rows,)
+            Labels of rows that the teacher did not learn from.
         proba : array-like of shape (n_rows, n_classes)
-            The teacher's probabilities of rows that it did not learn from.
-        y : array-like of shape (n_rows,)
-            Their true labels.
+            Its probabilities of these rows.
         labels : array-like of shape (n_classes,), default=None
-            Labels of the columns; None means the sorted labels of ``y``.
+            Labels of the columns; None means the sorted labels of ``y_true``.
         sample_weight : array-like of shape (n_rows,), default=None
             Weights of the rows.
         top_k : int, default=2
@@ -198,7 +198,7 @@ class TeacherAccuracyDisplay(Display):
         display : TeacherAccuracyDisplay
             Drawn.
         """
-        codes, proba = encode_for(y, proba, labels)
+        codes, proba = encode_for(y_true, proba, labels)
         accuracy = TeacherAccuracy().fit(proba, codes, sample_weight)
         return cls._of(accuracy, top_k, n_bins).plot(ax=ax)
 

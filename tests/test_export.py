@@ -83,7 +83,8 @@ def feed_of(session, frame):
             values = values.cast(pl.String if text else pl.Float64)
             values = values.fill_null("").to_numpy() if text else values.to_numpy()
         elif text:
-            values = values.astype("string").fillna("").to_numpy(object)
+            values = values.map(str, na_action="ignore").astype(object)
+            values = values.fillna("").to_numpy()
         else:
             values = values.to_numpy(float, na_value=np.nan)
         feed[column.name] = values.reshape(-1, 1)
@@ -102,7 +103,7 @@ def wide_frame(frame):
     """Add integer categories, mixed objects, and columns that carry nothing."""
     rng = np.random.RandomState(1)
     return frame.assign(
-        code=pd.Categorical(rng.choice([3, 5, 8], len(frame))),
+        code=pd.Categorical(rng.choice(np.array([3, 5, None], object), len(frame))),
         mixed=rng.choice(np.array([True, 2.5, "word", None], dtype=object), len(frame)),
         constant=7,
         never=pd.Series([None] * len(frame), dtype=object),

@@ -111,14 +111,14 @@ def test_teacher_accuracy_from_predictions_is_that_of_the_distiller(table):
         teacher_proba_unlabeled=guesser.predict_proba(pool),
     )
     fitted = TeacherAccuracyDisplay.from_estimator(slam)
-    given = TeacherAccuracyDisplay.from_predictions(proba, names)
+    given = TeacherAccuracyDisplay.from_predictions(names, proba)
     assert_allclose(given.alpha_rates.rate, fitted.alpha_rates.rate)
     assert_allclose(given.top_k_rates.rate, fitted.top_k_rates.rate)
 
 
 def test_two_classes_have_no_second_curve():
     proba = np.random.default_rng(0).dirichlet([1, 1], size=50)
-    display = TeacherAccuracyDisplay.from_predictions(proba, np.arange(50) % 2)
+    display = TeacherAccuracyDisplay.from_predictions(np.arange(50) % 2, proba)
     assert display.top_k is None
     assert display.top_k_line_ is None
     assert display.top_k_errorbar_ is None
@@ -128,7 +128,7 @@ def test_two_classes_have_no_second_curve():
 def test_points_follow_the_weights():
     proba = np.tile([0.7, 0.3], (4, 1))
     display = TeacherAccuracyDisplay.from_predictions(
-        proba, [0, 0, 1, 1], sample_weight=[3, 3, 1, 1]
+        [0, 0, 1, 1], proba, sample_weight=[3, 3, 1, 1]
     )
     assert_allclose(display.alpha_rates.rate, [0.75])
     assert_allclose(display.alpha, 0.75)
@@ -150,7 +150,7 @@ def test_predictions_are_drawn_with_what_was_given():
     labels, order, ax = np.array(list("badc")), [1, 0, 3, 2], drawing_axes()
     given = {"sample_weight": np.arange(80.0), "top_k": 3, "n_bins": 5}
     display = TeacherAccuracyDisplay.from_predictions(
-        proba, labels[y], labels=labels, ax=ax, **given
+        labels[y], proba, labels=labels, ax=ax, **given
     )
     assert display.ax_ is ax
     assert display.top_k == 3
@@ -172,7 +172,7 @@ def test_predictions_are_drawn_with_what_was_given():
         segments_of(display.errorbar_),
         [display.alpha_rates.low, display.alpha_rates.high],
     )
-    other = TeacherAccuracyDisplay.from_predictions(proba[:, order], labels[y], **given)
+    other = TeacherAccuracyDisplay.from_predictions(labels[y], proba[:, order], **given)
     assert_allclose(other.top_k_rates.rate, display.top_k_rates.rate)
 
 

@@ -1,6 +1,7 @@
 """What each method makes of a teacher's labels, worked out by hand."""
 
 import warnings
+from types import SimpleNamespace as Namespace
 
 import numpy as np
 import pytest
@@ -59,10 +60,11 @@ def known(
     labeled, pool = np.asarray(labeled, np.float32), np.asarray(pool, np.float32)
     codes = np.asarray(codes)
     weights = None if weights is None else np.asarray(weights, float)
+    rows = Namespace(weights=weights)
+    classes = np.arange(labeled.shape[1])
     return Knowledge(
+        task=Namespace(rows=rows, classes=classes, codes=codes),
         teacher=teacher,
-        classes=np.arange(labeled.shape[1]),
-        codes=codes,
         labeled_proba=labeled,
         pool=Rows.of(np.zeros((len(pool), 1))),
         pool_proba=pool,

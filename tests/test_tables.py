@@ -7,6 +7,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse as sp
+from torch import nn
 
 from sklearn_slam import SLaMDistiller
 from sklearn_slam._tables import (
@@ -304,3 +305,22 @@ def test_columns_of_other_categories_are_named_in_one_warning():
         warn_about_categories(X, pool)
     assert len(caught) == 1
     assert "So have columns ['job']." in str(caught[0].message)
+
+
+def test_columns_of_one_name_are_named():
+    twice = pd.DataFrame(np.eye(4), columns=["a", "b", "a", "c"])
+    with pytest.raises(ValueError, match=r"several columns of one name \(\['a'\]"):
+        SLaMDistiller().fit(twice, [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize("dtype", ["datetime64[s]", "timedelta64[s]"])
+def test_arrays_of_dates_are_refused(dtype):
+    with pytest.raises(TypeError, match=rf"X holds dates or times \({dtype[:-3]}"):
+        SLaMDistiller().fit(np.eye(4, dtype=int).astype(dtype), [0, 1, 0, 1])
+
+
+def test_what_a_module_makes_of_missing_values_is_told():
+    missing = np.where(np.eye(4), NAN, 1.0)
+    with pytest.raises(ValueError, match="NaN") as caught:
+        SLaMDistiller(student=nn.Linear).fit(missing, [0, 1, 0, 1])
+    assert any("put an imputer in front" in note for note in caught.value.__notes__)

@@ -112,6 +112,15 @@ def test_the_default_teacher_refuses_dates(frame):
         default_teacher(X, 0).fit(X, np.arange(60) % 2)
 
 
+def test_a_teacher_whose_fit_fails_is_named(table):
+    X, y, _ = table
+    frame = pd.DataFrame(X).add_prefix("x").assign(town="north")
+    with pytest.raises(ValueError, match=r"convert|cast") as caught:
+        SLaMDistiller(GaussianNB()).fit(frame, y, X_unlabeled=frame)
+    (note,) = (note for note in caught.value.__notes__ if "preprocessing" in note)
+    assert "The teacher, GaussianNB, could not be fitted" in note
+
+
 class Float32Net(NeuralNetClassifier):
     def fit(self, X, y):
         return super().fit(X.astype(np.float32), y)
@@ -764,7 +773,7 @@ def test_a_class_that_a_fold_lacks_is_named():
     rows = np.setdiff1d(np.arange(60), at[1:])
     with pytest.raises(ValueError, match="Invalid classes") as caught:
         quick(XGBClassifier(n_estimators=2)).fit(X[rows], y[rows], X_unlabeled=X)
-    assert "A fold's training rows lack class [1]" in caught.value.__notes__[0]
+    assert "A fold's training rows lack class [1]" in caught.value.__notes__[-1]
 
 
 def test_weights_under_routing_go_where_they_are_taken(table):
