@@ -214,10 +214,11 @@ class SLaMDistiller(BaseDistiller):
 
     Peers go beyond the paper: y is then a logarithmic opinion pool of the teacher and
     of models that know the labeled rows only. Exponents and accuracies are read off
-    labeled rows, each judged by models that did not learn from it; peers of all
-    labeled rows label the pool. The variational term (Ahn et al., 2019) is combined
-    with mixing in the paper, too. ``alpha=1.0, teacher_temperature=1.0`` is plain
-    distillation, as in :class:`PlainDistiller`.
+    labeled rows, each judged by models, and with exponents, that did not learn from it;
+    peers of all labeled rows label the pool. The variational term (Ahn et al., 2019) is
+    combined with mixing in the paper, too. ``peers=False, vid_weight=0.0`` is mixing
+    alone, and ``alpha=1.0, teacher_temperature=1.0`` plain distillation, as in
+    :class:`PlainDistiller`.
 
     A frozen teacher behind a scaler in a Pipeline gets scaled rows. Give the
     preprocessing to the student instead:
