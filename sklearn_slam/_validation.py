@@ -309,7 +309,7 @@ def check_weights(
         weights = np.asarray(weights, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{name} must hold a number for each row, got {weights!r}."
+            f"{name} must hold a number for each row ({error})."
         ) from error
     if weights.shape != (n_rows,):
         raise ValueError(

@@ -51,7 +51,8 @@ def test_a_net_that_prints_has_no_bar(table, teacher, capsys):
         assert ("train student" in bars) == (not prints)
 
 
-def test_the_bar_counts_what_was_done(table, teacher, capsys):
+def test_the_bar_counts_what_was_done(table, teacher, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # a narrow bar is cut
     X, y, pool = table
     slam = make_slam(teacher.fit(X, y), verbose=1, early_stopping=True)
     slam.fit(X[:60], y[:60], X_unlabeled=pool)
