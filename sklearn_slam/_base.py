@@ -385,8 +385,10 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
                 "labeled_weight must be 'auto' or a number in [0, 1], got "
                 f"{self.labeled_weight!r}."
             )
-        if not isinstance(self.n_jobs, numbers.Integral | None):
-            raise ValueError(f"n_jobs must be None or an integer, got {self.n_jobs!r}.")
+        if not isinstance(self.n_jobs, numbers.Integral | None) or self.n_jobs == 0:
+            raise ValueError(
+                f"n_jobs must be None or an integer but 0, got {self.n_jobs!r}."
+            )
         if not isinstance(self.calibrate, bool | np.bool_):
             raise ValueError(
                 f"calibrate must be True or False, got {self.calibrate!r}."

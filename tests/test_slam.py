@@ -827,6 +827,8 @@ def test_real_teachers(frame, name):
         ({"lr": -1}, "lr must be"),
         ({"early_stopping": 3}, "early_stopping must be"),
         ({"device": "nowhere"}, "device='nowhere' is not available"),
+        ({"n_jobs": 0}, "n_jobs must be None or an integer but 0"),
+        ({"n_jobs": 1.5}, "n_jobs must be None or an integer but 0"),
         ({"alpha": lambda margin: margin[:1]}, "alpha returned shape"),
         ({"alpha": lambda margin: margin - 2}, "alpha returned values outside"),
         ({"alpha": lambda margin: margin + 2}, "alpha returned values outside"),
