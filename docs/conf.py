@@ -55,6 +55,7 @@ html_show_sourcelink = False
 # examples need its width for their code.
 html_sidebars = {"*": [], "auto_examples/*": []}
 html_theme_options = {
+    "logo": {"text": "sklearn-slam"},  # the whole title is wider than a phone
     "show_prev_next": True,
     "secondary_sidebar_items": ["page-toc"],
     "navbar_align": "left",

@@ -16,6 +16,7 @@ looks at the estimate, at what it is made of, and at how it goes wrong.
 # margin. Since this is an example, we also know the labels of the pool, and can draw
 # how often the teacher really is right there.
 
+import textwrap
 import warnings
 
 import matplotlib.pyplot as plt
@@ -129,7 +130,7 @@ with warnings.catch_warnings(record=True) as caught:
     SLaMDistiller(slam.teacher_, max_epochs=1, random_state=0).fit(
         X_labeled, y_labeled, X_unlabeled=pool
     )
-print(caught[0].message)
+print(textwrap.fill(str(caught[0].message)))
 
 # %%
 # Whether the teacher is too sure

@@ -24,6 +24,7 @@ from sklearn_slam._base import BaseDistiller
 from sklearn_slam._encoding import FAR, SMOOTH_CLIP, TableEncoder
 from sklearn_slam._optional import import_optional
 from sklearn_slam._student import BaseStudent
+from sklearn_slam._warn import warn
 from sklearn_slam.students import MLPStudent
 
 if TYPE_CHECKING:
@@ -361,7 +362,16 @@ def _codes(graph: _Graph, encoder: TableEncoder) -> str:
                 f"Column {name!r} has categories of different types that are the same "
                 "as text; convert it to text and fit again."
             )
+        if "" in texts:
+            warn(
+                f"Column {name!r} has the empty string among its categories. In the "
+                "graph it stands for a missing value too, which predict_proba tells "
+                "from it: feed missing ones as a text that no row of fit had."
+            )
         texts.setdefault("", first)
+        for category, code in codes.items():
+            if isinstance(category, bool):  # polars writes true, not True
+                texts.setdefault(str(category).lower(), first + code)
         column = graph.input(str(name), object, 1)
         columns.append(
             graph.add(

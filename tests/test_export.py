@@ -156,13 +156,23 @@ def test_the_graph_has_the_columns_as_inputs(frame):
     }
 
 
+@pytest.mark.filterwarnings("ignore:Column 'town' has the empty string")
 def test_an_empty_text_that_was_a_category_stays_one(frame):
     X, y = frame[0][["number", "town"]], frame[1]
     X = X.assign(town=X["town"].replace("north", ""))
     student = fitted(X, y)
     X.loc[:9, "town"] = None
     as_text = X.assign(town=X["town"].fillna("no category at fit"))
-    assert_equal_predictions(student, X, feed_of(session_of(student), as_text))
+    with pytest.warns(UserWarning, match="'town' has the empty string"):
+        session = session_of(student)
+    assert_equal_predictions(student, X, feed_of(session, as_text))
+
+
+def test_booleans_as_categories_may_come_from_polars(frame):
+    member, y = frame[0][["member"]], frame[1]
+    student = fitted(member.astype("category"), y)
+    rows = pl.from_pandas(member)
+    assert_equal_predictions(student, rows, feed_of(session_of(student), rows))
 
 
 def test_a_frame_of_categories_alone(frame):
