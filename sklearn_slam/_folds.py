@@ -25,8 +25,9 @@ def fault_of_folds(folds: Folds, y: NDArray[Any]) -> str | None:
         tested[test] = True
         if len(np.unique(y[train])) < 2:
             return (
-                "A fold of cv has one class only among its training rows; label more "
-                "rows, use fewer folds, or pass a fitted teacher (and peers=False)."
+                "A fold of cv has one class only among its training rows; label at "
+                "least two rows of each class, use fewer folds, or pass a fitted teacher "
+                "(and peers=False)."
             )
     if not tested.all():
         return (
