@@ -26,8 +26,8 @@ def fault_of_folds(folds: Folds, y: NDArray[Any]) -> str | None:
         if len(np.unique(y[train])) < 2:
             return (
                 "A fold of cv has one class only among its training rows; label at "
-                "least two rows of each class, use fewer folds, or pass a fitted teacher "
-                "(and peers=False)."
+                "least two rows of each class, use fewer folds, or pass a fitted "
+                "teacher (and peers=False)."
             )
     if not tested.all():
         return (
