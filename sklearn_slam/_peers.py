@@ -23,7 +23,7 @@ from sklearn.utils import check_random_state
 
 from sklearn_slam._encoding import TableEncoder
 from sklearn_slam._fit_rows import FitRows
-from sklearn_slam._folds import Folds, check_folds
+from sklearn_slam._folds import Folds, check_folds, times_tested
 from sklearn_slam._lesson import Lesson
 from sklearn_slam._module_student import AUTO_BATCH_SIZES, auto_batch_size
 from sklearn_slam._progress import Progress
@@ -162,7 +162,6 @@ def label_with_peers(
     )
     sources = [labeled_proba, *of_labeled]
     exponents = combining_exponents(sources, codes, rows.weights)
-    combined_labeled = _combined_out_of_fold(sources, folds, codes, rows.weights)
     with progress.part("fit peers", "fit", 1) as part:
         part.begin()
         peers = _fit(learners, codes, weights, len(classes))
@@ -178,7 +177,8 @@ def label_with_peers(
             part.end()
     names = ["teacher", *kinds]
     label_weights = dict(zip(names, exponents.tolist(), strict=True))
-    return combined_labeled, pool, label_weights
+    labeled_proba = _combined_out_of_fold(sources, folds, codes, rows.weights)
+    return labeled_proba, pool, label_weights
 
 
 def _make_kinds(
@@ -245,7 +245,6 @@ def _cross_fit(
     """Return what peers of each kind say of labeled rows new to them."""
     n_labeled, n_classes = of_teacher.shape
     labeled = np.zeros((len(kinds), n_labeled, n_classes), dtype=np.float32)
-    times = np.zeros((n_labeled, 1), dtype=np.float32)
     with progress.part("cross-fit peers", "fold", len(folds)) as part:
         for train, test in folds:
             part.begin()
@@ -255,9 +254,8 @@ def _cross_fit(
                 labeled, _fit(kinds, codes, of_fold, n_classes), strict=True
             ):
                 said[test] += peer.says(rows, of_teacher[test])
-            times[test] += 1
             part.end()
-    labeled /= times
+    labeled /= times_tested(folds, n_labeled)[:, None]
     return labeled
 
 
@@ -273,7 +271,6 @@ def _combined_out_of_fold(
     few these are, and righter than on any others.
     """
     labeled = np.zeros_like(sources[0])
-    times = np.zeros((len(codes), 1), dtype=np.float32)
     for train, test in folds:
         exponents = combining_exponents(
             [source[train] for source in sources],
@@ -281,8 +278,7 @@ def _combined_out_of_fold(
             None if weights is None else weights[train],
         )
         labeled[test] += combined([source[test] for source in sources], exponents)
-        times[test] += 1
-    labeled /= times
+    labeled /= times_tested(folds, len(codes))[:, None]
     return labeled
 
 

@@ -32,7 +32,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from sklearn_slam._encoding import OrdinalColumns
-from sklearn_slam._folds import Folds, check_folds
+from sklearn_slam._folds import Folds, check_folds, times_tested
 from sklearn_slam._progress import Progress
 from sklearn_slam._repeatable import cached
 from sklearn_slam._rows import (
@@ -507,14 +507,13 @@ def cross_fit(
         )
     )
     total = np.zeros((X.shape[0], len(classes)), dtype=np.float32)
-    times = np.zeros(X.shape[0], dtype=np.float32)
     with progress.part("cross-fit teacher", "fold", len(folds)) as part:
         for _, test in folds:
             part.begin()
             total[test] += next(probas)
-            times[test] += 1
             part.end()
-    return np.divide(total, times[:, None], dtype=np.float32)
+    total /= times_tested(folds, X.shape[0])[:, None]
+    return total
 
 
 def _predict_fold(
