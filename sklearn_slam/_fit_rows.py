@@ -12,17 +12,12 @@ from sklearn_slam._rows import Rows, container, take_rows
 from sklearn_slam._tables import (
     as_array,
     check_pool_matches,
+    compare_with_pool,
     validate_table,
-    warn_about_categories,
-    warn_about_empty_columns,
-    warn_about_pool,
 )
 from sklearn_slam._validation import check_weights, split_labels
 from sklearn_slam._warn import warn
 from sklearn_slam.model_selection import UnlabeledPool
-
-SAMPLE_ROWS, SAMPLE_NUMBERS = 5_000, 20_000_000
-"""Rows, and numbers of a wide table, at most on which the pool is compared with X."""
 
 
 @dataclass(frozen=True)
@@ -181,12 +176,7 @@ def validate_fit_rows(
             warn(f"unlabeled_label={unlabeled_label!r} is in no row of y.")
         if n_beside == n_rows and not isinstance(X_unlabeled, UnlabeledPool):
             _warn_about_cut(n_rows)
-        fixed = np.random.RandomState(0)
-        size = max(100, min(SAMPLE_ROWS, SAMPLE_NUMBERS // X.shape[1]))
-        some = [Rows.of(table).sample(size, fixed) for table in (X, pool)]
-        warn_about_pool(*some)
-        warn_about_empty_columns(*some)
-        warn_about_categories(*some)
+        compare_with_pool(X, pool)
     return FitRows(
         X=X,
         X_labeled=take_rows(X, labeled_at) if len(unlabeled_at) else X,

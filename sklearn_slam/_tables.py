@@ -11,6 +11,7 @@ from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.validation import validate_data
 
 from sklearn_slam._rows import (
+    Rows,
     columns,
     container,
     is_frame,
@@ -21,6 +22,9 @@ from sklearn_slam._rows import (
 )
 from sklearn_slam._warn import warn
 
+SAMPLE_ROWS, SAMPLE_NUMBERS = 5_000, 20_000_000
+"""Rows, and numbers of a wide table, at most on which the pool is compared with X."""
+
 SHIFT_LIMIT = 3.0
 """Standard deviations between the medians of a column of X and of the pool
 beyond which a warning asks whether the pool was preprocessed like X."""
@@ -28,7 +32,6 @@ beyond which a warning asks whether the pool was preprocessed like X."""
 SCALE_LIMIT = 10.0
 """The same of the ratio of interquartile ranges, in the median over columns: a step
 that scales does so to all, while a few columns may differ by chance."""
-
 
 UNSEEN_LIMIT, RARE_LIMIT = 0.5, 0.1
 """Share of a pool's categories beyond which X should have had them, and share of
@@ -185,6 +188,16 @@ def check_pool_matches(X: Any, X_unlabeled: Any) -> None:
                     f"{both[1].dtype} in X_unlabeled: it holds numbers in one of them "
                     f"only.{way_out}"
                 )
+
+
+def compare_with_pool(X: Any, pool: Any) -> None:
+    """Warn where a pool differs from X as it should not; some rows of each tell."""
+    fixed = np.random.RandomState(0)
+    size = max(100, min(SAMPLE_ROWS, SAMPLE_NUMBERS // X.shape[1]))
+    some = [Rows.of(table).sample(size, fixed) for table in (X, pool)]
+    warn_about_pool(*some)
+    warn_about_empty_columns(*some)
+    warn_about_categories(*some)
 
 
 def warn_about_pool(X: Any, pool: Any) -> None:
