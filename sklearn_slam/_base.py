@@ -470,7 +470,10 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         if keeps_teacher:
             classes = union_of_classes(label_classes, self.teacher.classes_)
             warn_about_unshared(label_classes, self.teacher.classes_)
-        check_two_classes(classes)
+        marked = ""
+        if len(rows.unlabeled_at) and self.unlabeled_label is not None:
+            marked = f" besides unlabeled_label={self.unlabeled_label!r}"
+        check_two_classes(classes, marked)
         return classes
 
     def _gather_knowledge(
@@ -534,7 +537,10 @@ def warn_without_pool(unlabeled_label: Any) -> None:
     """Say what serves as the pool where there is none."""
     mark = ""
     if unlabeled_label is not None:
-        mark = f" unlabeled_label={unlabeled_label!r} is in no row of y."
+        mark = (
+            f" unlabeled_label={unlabeled_label!r} is in no row of y: meta-estimators "
+            "that number classes (voting, bagging, stacking) make a class of it."
+        )
     warn(
         "There are no unlabeled rows: the labeled rows, with the labels of teachers "
         "that did not learn from them, serve as the pool. Pass X_unlabeled, or rows "

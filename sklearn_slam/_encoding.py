@@ -52,7 +52,34 @@ FAR = 1e9
 """Scaled numbers beyond it are at the bound already; their squares may overflow."""
 
 
-class TableEncoder:
+class Coded(BaseEstimator):
+    """What gives the categories of columns codes, from 1 on.
+
+    Attributes
+    ----------
+    codes_ : dict of column to dict of category to int
+    """
+
+    codes_: dict[Any, dict[Any, int]]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return categories as lists: skops keeps no types of keys but text's."""
+        state = {**super().__getstate__()}
+        if "codes_" in state:
+            state["codes_"] = [
+                [name, list(codes)] for name, codes in state["codes_"].items()
+            ]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Count the categories again."""
+        if "codes_" in state:
+            codes = {name: _number(categories) for name, categories in state["codes_"]}
+            state = {**state, "codes_": codes}
+        super().__setstate__(state)
+
+
+class TableEncoder(Coded):
     """Numbers centred, scaled and softly clipped, categories as codes, in float32.
 
     The encoded columns are the numeric ones, then an indicator for each numeric
@@ -90,7 +117,7 @@ class TableEncoder:
         """Take the statistics from a table of at most some ten thousand rows."""
         self.kind_ = container(X)
         self.names_: list[Any] | None = None
-        self.codes_: dict[Any, dict[Any, int]] = {}
+        self.codes_ = {}
         self.singular_: list[Any] = []
         self.crowded_: list[Any] = []
         self.with_missing_ = np.empty(0, dtype=np.intp)
@@ -169,7 +196,7 @@ class TableEncoder:
             If a number is infinite, or missing in a sparse row.
         """
         if self.kind_ == "sparse":
-            X = sp.csr_matrix(X)
+            X = sp.csr_matrix(_numbers(X, list(X.columns)) if is_frame(X) else X)
             _check_entries(X.data)
             return X.multiply(self.scale_).tocsr().astype(np.float32)
         if sp.issparse(X):
@@ -242,7 +269,7 @@ class TableEncoder:
             )
 
 
-class OrdinalColumns(TransformerMixin, BaseEstimator):
+class OrdinalColumns(TransformerMixin, Coded):
     """Categories as codes, then numbers as they are: what boosting reads of a table.
 
     Missing and rare categories are NaN, as are those that were not seen at fit. A
@@ -256,8 +283,6 @@ class OrdinalColumns(TransformerMixin, BaseEstimator):
 
     Attributes
     ----------
-    codes_ : dict of column to dict of category to int
-        From 1 on.
     filled_ : list of columns
         Names, or positions in arrays, of the numbers.
     """
@@ -267,7 +292,7 @@ class OrdinalColumns(TransformerMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any = None) -> OrdinalColumns:
         """Find the categories, and the columns of numbers."""
-        self.codes_: dict[Any, dict[Any, int]] = {
+        self.codes_ = {
             name: _frequent_categories(_count_categories(X[name]), MAX_BOOSTED)
             for name in self.categorical
         }
@@ -373,7 +398,12 @@ def _frequent_categories(
 ) -> dict[Any, int]:
     """Return codes from 1 for the most frequent categories, in a fixed order."""
     frequent = sorted(counts, key=lambda value: (-counts[value], str(value)))
-    return {value: code for code, value in enumerate(frequent[:most], 1)}
+    return _number(frequent[:most])
+
+
+def _number(categories: list[Any]) -> dict[Any, int]:
+    """Return codes, from 1 on, in the order of categories."""
+    return {value: code for code, value in enumerate(categories, 1)}
 
 
 def _encode_categories(column: Any, codes: dict[Any, int]) -> Any:

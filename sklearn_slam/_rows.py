@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import decimal
 import numbers
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -15,6 +16,13 @@ from numpy.typing import NDArray
 
 CHUNK_ROWS = 32_768
 """Rows handled at once where a whole table would cost too much memory."""
+
+
+NUMBER = numbers.Real, decimal.Decimal
+"""What a column of objects may hold to count as one of numbers."""
+
+TEMPORAL = datetime.date, datetime.time, datetime.timedelta
+"""Python's dates and times, which frames keep as objects."""
 
 
 def container(X: Any) -> str:
@@ -59,7 +67,7 @@ def is_numeric(column: Any) -> bool:
         values = (value for value in column.to_list() if not is_missing(value))
         one = next(values, None)
         # Values are read on only while they are numbers.
-        return all(isinstance(value, numbers.Number) for value in chain([one], values))
+        return all(isinstance(value, NUMBER) for value in chain([one], values))
     return kind in "biuf"
 
 
@@ -72,7 +80,7 @@ def is_temporal(column: Any) -> bool:
         return True
     if _holds_objects(column):
         values = (value for value in column.to_list() if not is_missing(value))
-        return isinstance(next(values, None), datetime.date | datetime.time)
+        return isinstance(next(values, None), TEMPORAL)
     return kind in "Mm"
 
 
@@ -108,7 +116,14 @@ def stack_rows(tables: list[Any]) -> Any:
     if kind == "pandas":
         import pandas as pd
 
-        return pd.concat(tables)
+        # Of unequal categories pandas would make a column of their values.
+        as_category = {
+            name: pd.CategoricalDtype(_values(table[name] for table in tables))
+            for name, dtype in tables[0].dtypes.items()
+            if hasattr(dtype, "categories")
+            and any(table[name].dtype != dtype for table in tables)
+        }
+        return pd.concat([table.astype(as_category) for table in tables])
     if kind == "polars":
         import polars as pl
 
@@ -122,6 +137,16 @@ def stack_rows(tables: list[Any]) -> Any:
         tables = [table.cast(as_text) for table in tables]
         return pl.concat(tables, how="vertical_relaxed")
     return sp.vstack(tables, format="csr") if kind == "sparse" else np.vstack(tables)
+
+
+def _values(columns: Iterable[Any]) -> list[Any]:
+    """Return what occurs in some columns of pandas, as categories or as values."""
+    found = (
+        value
+        for column in columns
+        for value in getattr(column.dtype, "categories", column).tolist()
+    )
+    return [value for value in dict.fromkeys(found) if not is_missing(value)]
 
 
 @dataclass(frozen=True)

@@ -430,7 +430,8 @@ class SLaMDistiller(BaseDistiller):
                 f"The labels to learn are right on {right:.0%} of the labeled rows"
                 f"{weighted}, by models that did not learn from these; mixing without "
                 "normalization asks for at least half, so they are learned unmixed "
-                "(alpha = 1). normalize=True mixes them all the same."
+                "(alpha = 1). normalize=True mixes them all the same. Of two classes, "
+                "are columns of probabilities in the order of the classes?"
             )
             wanted = np.ones_like(margin)
         wanted_k = accuracy.top_k(margin)

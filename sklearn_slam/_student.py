@@ -22,7 +22,14 @@ from torch import Tensor, nn
 from sklearn_slam._lesson import Lesson, Split
 from sklearn_slam._progress import EpochProgress, Progress
 from sklearn_slam._repeatable import with_random_state
-from sklearn_slam._rows import Rows, is_frame, is_memory_mapped, own_copy
+from sklearn_slam._rows import (
+    Rows,
+    columns,
+    is_frame,
+    is_memory_mapped,
+    is_temporal,
+    own_copy,
+)
 from sklearn_slam._soft_labels import TEMPERATURE_BOUNDS, temper
 from sklearn_slam._tables import validate_table
 from sklearn_slam._training import (
@@ -219,9 +226,9 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
             if sp.issparse(table):
                 encoded = table.tocsr().astype(np.float32)
             else:
-                if hasattr(table, "to_numpy"):
-                    table = table.to_numpy()
-                if np.asarray(table).dtype.kind in "mM":
+                of_frame = columns(table) if is_frame(table) else []
+                table = table.to_numpy() if of_frame else np.asarray(table)
+                if table.dtype.kind in "mM" or any(map(is_temporal, of_frame)):
                     raise TypeError("dates or times")
                 # A copy, since a module may work in place.
                 encoded = np.array(table, dtype=np.float32, order="C")
@@ -312,6 +319,7 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         rng = check_random_state(self.random_state)
         some = (labeled + pool).sample(FIT_ROWS, rng)
         self._preprocessed_by_labels = False
+        self.__dict__.pop("preprocessor_", None)  # of an earlier fit
         if self.preprocessor is not None:
             seed = int(rng.randint(np.iinfo(np.int32).max))
             preprocessor = with_random_state(clone(self.preprocessor), seed)
@@ -383,7 +391,15 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         with seeded(0):
             net = self._make_net(source, split)
             net.callbacks = "disable"  # a user's callbacks are for training only
-            net.initialize()
+            try:
+                net.initialize()
+            except (TypeError, ValueError) as error:
+                error.add_note(
+                    "The student's network could not be built. Its module needs all "
+                    "its arguments (module__... of a skorch net), and parameters to "
+                    "train."
+                )
+                raise
             self._check_output(net, source.X)
 
     def _fit_lesson(self, lesson: Lesson, progress: Progress) -> Self:
@@ -478,8 +494,10 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
         sums = output.sum(dim=1)
         *_, last = net.module_.modules()
         sums_to_one = torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
+        # A sigmoid says no 0, as a last layer that begins with zeros does.
+        by_sigmoid = isinstance(last, nn.Sigmoid) and bool((output > 0).all())
         is_proba = bool(((output >= 0) & (output < 1 + 1e-4)).all()) and (
-            isinstance(last, nn.Sigmoid) or (output.shape[1] > 1 and sums_to_one)
+            by_sigmoid or (output.shape[1] > 1 and sums_to_one)
         )
         if is_proba and not self._returns_proba:
             raise ValueError(

@@ -85,7 +85,8 @@ def validate_table(
                 )
         return X
     _check_dimensions(X, name)
-    if np.dtype(getattr(X, "dtype", float)).kind in "mM":
+    # torch's types have no kind, and hold no dates.
+    if getattr(getattr(X, "dtype", None), "kind", None) in ("m", "M"):
         raise TypeError(
             f"{name} holds dates or times ({X.dtype}); replace them by numbers (days "
             "since a fixed date, the month, the weekday) or drop them."
@@ -105,6 +106,12 @@ def _check_dimensions(X: Any, name: str) -> None:
     kind = type(X).__name__
     if hasattr(X, "to_pandas"):
         raise TypeError(f"{name} is a {kind}; pass {name}.to_pandas().")
+    records = isinstance(X, list | tuple) and bool(X) and isinstance(X[0], dict)
+    if isinstance(X, dict) or records:
+        raise TypeError(
+            f"{name} is a {kind}{' of records' * records}; pass pandas.DataFrame(...) "
+            "of it."
+        )
     is_text = isinstance(X, list | tuple) and bool(X) and isinstance(X[0], str)
     n_dimensions = 1 if is_text else getattr(X, "ndim", 2)
     if n_dimensions != 2:

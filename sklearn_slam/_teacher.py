@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,8 +23,10 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
+    FixedThresholdClassifier,
     GridSearchCV,
     RandomizedSearchCV,
+    TunedThresholdClassifierCV,
 )
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
@@ -66,6 +69,9 @@ CLASS_WEIGHTS = {
 
 UNWEIGHTED = {"None", "False", "1", "1.0"}
 """Their values that do not, as text."""
+
+THRESHOLDS = FixedThresholdClassifier, TunedThresholdClassifierCV
+"""Classifiers whose decision is not their most likely class."""
 
 MEMORIZED_AUC, SURELY_MEMORIZED_AUC, MEMORIZED_P = 0.55, 0.75, 3e-5
 """Probability that a labeled row's margin exceeds a pool row's beyond which the teacher
@@ -219,7 +225,8 @@ def check_teacher(teacher: Any) -> bool:
     way_out = (
         "Wrap a fitted model in sklearn.frozen.FrozenEstimator if it is a "
         "scikit-learn estimator, or its function in "
-        "sklearn_slam.CallableTeacher(function, classes)."
+        "sklearn_slam.CallableTeacher(function, classes); known probabilities go into "
+        "fit as teacher_proba and teacher_proba_unlabeled."
     )
     if isinstance(teacher, type):
         raise TypeError(
@@ -228,12 +235,14 @@ def check_teacher(teacher: Any) -> bool:
         )
     if not hasattr(teacher, "__sklearn_tags__"):
         raise TypeError(
-            f"teacher must be a scikit-learn classifier, got {teacher!r}. {way_out}"
+            "teacher must be a scikit-learn classifier, got "
+            f"{reprlib.repr(teacher)}. {way_out}"
         )
     if not hasattr(teacher, "fit"):
         raise TypeError(f"teacher {teacher!r} has no fit method. {way_out}")
     if is_regressor(teacher):
         raise TypeError(f"teacher {teacher!r} is a regressor and knows no classes.")
+    _warn_about_threshold(teacher)
     is_fitted = arrives_fitted(teacher)
     if is_fitted:
         check_says_proba(teacher)
@@ -243,6 +252,23 @@ def check_teacher(teacher: Any) -> bool:
             "it first, or pass it unfrozen to have it cross-fitted."
         )
     return is_fitted
+
+
+def _warn_about_threshold(teacher: Any) -> None:
+    """Warn where a teacher's probabilities do not say all that it decides."""
+    while not isinstance(teacher, THRESHOLDS):
+        if isinstance(teacher, Pipeline) and len(teacher):
+            teacher = teacher.steps[-1][1]
+        elif isinstance(teacher, FrozenEstimator):
+            teacher = teacher.estimator
+        else:
+            return
+    warn(
+        f"The teacher, {type(teacher).__name__}, decides by a threshold of its own. A "
+        "student learns its probabilities, and predicts the most likely class. Put the "
+        "threshold around the fitted distiller: "
+        "FixedThresholdClassifier(FrozenEstimator(slam), threshold=...)."
+    )
 
 
 def arrives_fitted(teacher: Any) -> bool:
@@ -280,7 +306,8 @@ def check_says_proba(teacher: Any) -> None:
     if not hasattr(teacher, "predict_proba"):
         raise TypeError(
             f"teacher {type(teacher).__name__} has no predict_proba. Use a classifier "
-            "that has (some need a parameter for it, such as voting='soft'), or wrap "
+            "that has (some need a parameter for it, such as voting='soft', a search "
+            "refit=True), or wrap "
             "it in sklearn.calibration.CalibratedClassifierCV."
         )
     if not hasattr(teacher, "classes_"):

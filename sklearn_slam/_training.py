@@ -502,7 +502,12 @@ def seeded(seed: int) -> Iterator[torch.Generator]:
 @contextmanager
 def sensible_threads(module: nn.Module, batch_size: int) -> Iterator[None]:
     """Use as many threads as a training step can feed; restore the number after."""
-    n_parameters = sum(parameter.numel() for parameter in module.parameters())
+    sizes = (
+        parameter.numel()
+        for parameter in module.parameters()
+        if not nn.parameter.is_lazy(parameter)
+    )
+    n_parameters = sum(sizes)
     found = torch.get_num_threads()
     wanted = int(3 * batch_size * n_parameters / FLOPS_PER_THREAD)
     torch.set_num_threads(min(found, max(1, wanted)))

@@ -21,7 +21,10 @@ from sklearn_slam._rows import (
 )
 from sklearn_slam._warn import warn
 
-TEXT_MARKS = {"", " ", "-1", "?", "N/A", "NA", "NaN", "None", "nan", "null", "<NA>"}
+TEXT_MARKS = {
+    *("", " ", "-1", "?", "N/A", "NA", "NaN", "None", "nan", "null", "<NA>"),
+    *("unlabeled", "unlabelled"),
+}
 """Text that more often stands for a missing label than for a class."""
 
 
@@ -54,7 +57,8 @@ def split_labels(
     if n_rows is not None and len(y) != n_rows:
         raise ValueError(
             f"Found input variables with inconsistent numbers of samples: X has "
-            f"{n_rows} rows, y has {len(y)}."
+            f"{n_rows} rows, y has {len(y)}. It holds a label for each row of X, and "
+            "none for a pool beside it."
         )
     if y.dtype.kind == "f":
         missing = np.isnan(y)
@@ -174,8 +178,9 @@ def union_of_classes(label_classes: NDArray[Any], teacher_classes: Any) -> NDArr
     teacher_classes = np.asarray(teacher_classes)
     if teacher_classes.ndim != 1:
         raise ValueError(
-            "teacher.classes_ must be one array of class labels, got "
-            f"{teacher_classes!r}; a multi-output teacher is not supported."
+            "teacher.classes_ must be one array of class labels (a CallableTeacher "
+            f"has those that it is given), got {teacher_classes!r}; a multi-output "
+            "teacher is not supported."
         )
     if len(np.unique(teacher_classes)) < len(teacher_classes):
         raise ValueError(

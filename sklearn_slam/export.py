@@ -41,6 +41,9 @@ ROWS = "n_rows"
 Scalings = list[tuple[Any, Any]]
 """What is subtracted from each column, and what it is then divided by; in order."""
 
+REAL = int, float, np.integer, np.floating, np.bool_
+"""Types of categories that may equal others, written otherwise: True, 1 and 1.0."""
+
 OWN = "slam/"
 """What names of values within the graph begin with, beside columns' names."""
 
@@ -50,7 +53,7 @@ def to_onnx(model: Any, path: Any = None) -> onnx.ModelProto:
 
     Whoever runs it needs neither this library nor torch. Its outputs are
     ``probabilities``, float32 of shape (n_rows, n_classes), equal to
-    ``predict_proba`` within 1e-5, and ``label``, of shape (n_rows,).
+    ``predict_proba`` of float64 rows within 1e-5, and ``label``, of shape (n_rows,).
 
     Parameters
     ----------
@@ -67,9 +70,9 @@ def to_onnx(model: Any, path: Any = None) -> onnx.ModelProto:
     model : onnx.ModelProto
         Its inputs depend on what the student was fitted on:
 
-        - arrays and sparse rows, and frames by the other students: ``X``, float64 of
-          shape (n_rows, n_features), dense;
-        - frames, by :class:`MLPStudent`: one input a column, named like it, of
+        - arrays and sparse rows, and frames by the other students or behind a scaler:
+          ``X``, float64 of shape (n_rows, n_features), dense;
+        - frames, by :class:`MLPStudent` alone: one input a column, named like it, of
           shape (n_rows, 1): float64 for numbers and booleans, NaN where missing,
           and text for categories, ``str`` of what stood in the frame. Missing
           categories are the empty string; like any text that was no category at
@@ -94,7 +97,10 @@ def to_onnx(model: Any, path: Any = None) -> onnx.ModelProto:
     -----
     Numbers are float64 up to their scaling: float32 would lose the digits that
     count where a column is large beside its spread, such as seconds since 1970.
-    Infinity, which ``predict_proba`` refuses, gives NaN.
+    Infinity, which ``predict_proba`` refuses, gives NaN by :class:`MLPStudent`, and
+    what the module makes of it by the others. scikit-learn's scalers compute in float32
+    on float32 rows, the graph does not: of columns that are large beside their spread
+    the two then differ by more.
 
     A module of one's own is traced by torch: what it does for one batch of two rows
     is what the graph does for all.
@@ -271,6 +277,11 @@ def _plain_classes(classes: NDArray[Any]) -> NDArray[Any]:
     kind = classes.dtype.kind
     if kind in "OU":
         return classes.astype(object)
+    if kind == "u" and classes.max() > np.iinfo(np.int64).max:
+        raise TypeError(
+            f"classes_ hold {classes.max()}; integers of ONNX end at 2**63 - 1. "
+            "Convert y to text before fit."
+        )
     if kind in "iufb":
         return classes.astype({"f": np.float64, "b": np.bool_}.get(kind, np.int64))
     raise TypeError(
@@ -370,8 +381,8 @@ def _codes(graph: _Graph, encoder: TableEncoder) -> str:
             )
         texts.setdefault("", first)
         for category, code in codes.items():
-            if isinstance(category, bool):  # polars writes true, not True
-                texts.setdefault(str(category).lower(), first + code)
+            for text in _spellings(category):
+                texts.setdefault(text, first + code)
         column = graph.input(str(name), object, 1)
         columns.append(
             graph.add(
@@ -385,6 +396,18 @@ def _codes(graph: _Graph, encoder: TableEncoder) -> str:
         )
         first += len(codes) + 1
     return graph.add("Concat", *columns, axis=1)
+
+
+def _spellings(category: Any) -> list[str]:
+    """Return how numbers and booleans equal to a category may be written, too."""
+    if not isinstance(category, REAL) or category % 1:
+        return []
+    whole = int(category)
+    spellings = [str(whole), str(float(whole))]
+    if whole in (0, 1):
+        # polars writes true, not True
+        spellings += [str(bool(whole)), str(bool(whole)).lower()]
+    return spellings
 
 
 class _FromRows(nn.Module):

@@ -159,7 +159,6 @@ class TeacherAccuracyDisplay(Display):
             Drawn.
         """
         check_fitted_kind(distiller, BaseDistiller)
-        check_integer("top_k", top_k, 1)
         return cls._of(distiller.teacher_accuracy_, top_k, n_bins).plot(ax=ax)
 
     @classmethod
@@ -204,6 +203,8 @@ class TeacherAccuracyDisplay(Display):
 
     @classmethod
     def _of(cls, accuracy: TeacherAccuracy, top_k: int, n_bins: int) -> Self:
+        check_integer("top_k", top_k, 1)
+
         def rates(k: int) -> HitRates:
             hits = accuracy.ranks_ < k
             return HitRates.of(accuracy.margins_, hits, n_bins, accuracy.sample_weight_)
@@ -230,7 +231,7 @@ class TeacherAccuracyDisplay(Display):
             "alpha: top class right", self.alpha, self.alpha_rates, color="C0"
         )
         self.ax_.set(
-            xlabel="Teacher's margin",
+            xlabel="Margin",
             ylabel="Accuracy (points: observed, 95 %)",
             ylim=(-0.02, 1.02),
         )

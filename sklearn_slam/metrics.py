@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_slam._rows import is_missing
 from sklearn_slam._validation import (
     check_integer,
     check_proba,
@@ -104,7 +105,10 @@ def encode_for(
     proba : ndarray of shape (n_rows, n_classes)
     """
     y = np.asarray(y_true)
-    columns = np.unique(y) if labels is None else np.asarray(labels)
+    is_object = y.dtype == object
+    if any(map(is_missing, y.ravel())) if is_object else (y != y).any():
+        raise ValueError("y_true misses labels (NaN or None); leave these rows out.")
+    columns = np.unique(y) if labels is None else np.atleast_1d(labels)
     proba = np.asarray(order_columns(proba, columns, "proba"))
     if proba.ndim != 2 or y.shape != proba.shape[:1] or not len(y):
         raise ValueError(
@@ -179,6 +183,7 @@ class HitRates:
         weights = np.ones(len(score)) if weights is None else weights
         values, value_of = np.unique(score[weights > 0], return_inverse=True)
         hits, weights = hits[weights > 0], weights[weights > 0]
+        weights = weights / weights.max()  # squares of any unit are to be finite
         mass = np.bincount(value_of, weights)
         middle = (np.cumsum(mass) - mass / 2) / mass.sum()
         _, bin_of = np.unique((n_bins * middle).astype(np.intp), return_inverse=True)

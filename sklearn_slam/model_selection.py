@@ -89,6 +89,7 @@ class SemiSupervisedSplit(BaseEstimator):
         warn_about_marks(*np.unique(labels, return_counts=True))
         if groups is not None:
             groups = np.asarray(groups)[labeled]
+        X = X.tocsr() if sp.issparse(X) else X
         rows = take_rows(X, labeled) if hasattr(X, "shape") else labeled
         return has_label, rows, labels, groups
 

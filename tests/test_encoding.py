@@ -347,6 +347,26 @@ def test_polars_columns_of_unlike_types_are_stacked_by_value(values, dtypes):
         assert_array_equal(encoder.transform(table), encoder.transform(tables[0]))
 
 
+@pytest.mark.parametrize(
+    "of_pool",
+    [
+        pd.Categorical([1, 2, 7] * 2),
+        pd.Categorical([2, 1, None] * 2, categories=[2, 1, 3], ordered=True),
+        pd.Series([1, "2", None] * 2, dtype=object),
+    ],
+)
+def test_categories_of_two_frames_that_differ_stay_categories(of_pool):
+    X = pd.DataFrame({"a": pd.Categorical([1, 2, None] * 2), "b": range(6)})
+    stacked = stack_rows([X, pd.DataFrame({"a": of_pool, "b": range(6)})])
+    assert stacked["a"].dtype.name == "category"
+    known = ["" if pd.isna(value) else value for value in stacked["a"]]
+    assert known == ["" if pd.isna(value) else value for value in [*X["a"], *of_pool]]
+    assert_array_equal(stacked["b"], [*range(6)] * 2)
+    encoder = fitted(stacked)
+    assert encoder.names_ == ["b"]
+    assert {1, 2} <= set(encoder.codes_["a"])
+
+
 @pytest.mark.parametrize("huge", [1e200, 1e308])
 def test_numbers_near_the_end_of_the_range_stay_within_the_bound(huge):
     values = np.array([[-huge], [0.0], [1.0], [2.0], [3.0], [huge]])

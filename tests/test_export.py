@@ -15,6 +15,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from onnxruntime import InferenceSession
 from safetensors.torch import load_file, save_file
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -37,6 +38,7 @@ from sklearn_slam import (
     TorchStudent,
     to_onnx,
 )
+from sklearn_slam._teacher import default_teacher
 
 # Of newer versions of scikit-learn.
 CLIPS = {"clip"} & MaxAbsScaler().get_params().keys()
@@ -457,6 +459,43 @@ def test_skops_asks_for_trust_in_the_documented_types_only(frame):
         assert skops_io.get_untrusted_types(data=data) == types
         again = skops_io.loads(data, trusted=types)
         assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    "categories", [[False, True], [1, "1"], [1.5, 2.5], [("a", 1), ("a", "1")]]
+)
+def test_skops_keeps_the_types_of_categories_and_of_names(categories):
+    as_name = tuple if isinstance(categories[0], tuple) else "".join
+    values = np.empty(60, dtype=object)
+    values[:] = categories * 30
+    X = pd.DataFrame({as_name("ab"): pd.Categorical(values), as_name("cd"): 0.0})
+    y = np.arange(60) % 2
+    teacher = clone(default_teacher(X, 0)).fit(X, y)
+    student = fitted(X, y, MLPStudent((8,), lr=0.1, max_epochs=5))
+    for model in (student, teacher):
+        data = skops_io.dumps(model)
+        again = skops_io.loads(data, trusted=skops_io.get_untrusted_types(data=data))
+        assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    assert np.ptp(student.predict_proba(X)) > 0.1
+
+
+@pytest.mark.parametrize("fed", [str, lambda value: str(float(value))])
+def test_categories_that_are_equal_are_one_however_they_are_written(fed):
+    values = np.array([True, 1, 1.0, 0, "a", False] * 10, dtype=object)
+    X, y = pd.DataFrame({"a": values}), np.tile([1, 1, 1, 0, 0, 0], 10)
+    student = fitted(X, y, MLPStudent((8,), lr=0.1, max_epochs=5))
+    texts = [value if value == "a" else fed(value) for value in values]
+    feed = {"a": np.array(texts, dtype=object)[:, None]}
+    (proba,) = session_of(student).run(["probabilities"], feed)
+    assert_allclose(proba, student.predict_proba(X), **CLOSE)
+    assert np.ptp(proba) > 0.1
+
+
+def test_integers_beyond_those_of_onnx_are_refused(table):
+    X, y, _ = table
+    student = fitted(X, np.uint64(2**63) + y.astype(np.uint64), MLPStudent((8,)))
+    with pytest.raises(TypeError, match=r"2\*\*63 - 1"):
+        to_onnx(student)
 
 
 @pytest.mark.usefixtures("quick_peers")

@@ -399,7 +399,9 @@ def test_longer_rows_of_a_stream_are_pulled_back():
     far = HalfspaceClassifier(noise_rate=0.1, fit_intercept=False)
     far.partial_fit(X, signs, classes=[-1, 1])
     rim = through_pickle(far)
-    radius, direction = far.radius_, X[:1] / np.linalg.norm(X[0])
+    # Along the hyperplane: within the margin, a step depends on the length of its row.
+    along = X[:1] - X[:1] @ far.coef_.T @ far.coef_ / np.sum(far.coef_**2)
+    radius, direction = far.radius_, along / np.linalg.norm(along)
     far.partial_fit(1e6 * radius * direction, signs[:1])
     rim.partial_fit(radius * direction, signs[:1])
     assert far.radius_ == radius

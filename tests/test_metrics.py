@@ -101,6 +101,9 @@ def test_labels_of_any_type_name_the_columns(predictions):
         (([0, 1], [[0.51, 0.51], [0.5, 0.5]]), {}, "row 0 sums to 1.02"),
         (([], np.empty((0, 2))), {"labels": [0, 1]}, "with at least one row"),
         (([0, 0], np.eye(2)), {}, "y_true holds 1 classes"),
+        (([0, None], np.eye(2)), {}, "y_true misses labels"),
+        (([0, np.nan], np.eye(2)), {"labels": [0, 1]}, "y_true misses labels"),
+        (([0, 1], np.eye(2)), {"labels": 3}, "labels names 1 classes"),
         (([0, 1], np.eye(2)), {"labels": [0, 1, 2]}, "labels names 3 classes"),
         (([0, 0], np.eye(2)), {"labels": [0, 0]}, r"class of its own, got \[0, 0\]"),
         (([0, 7], np.eye(2)), {"labels": [0, 1]}, r"stands for: \[7\]"),
@@ -155,6 +158,17 @@ def test_bins_and_what_is_in_them_are_weighted():
     ties = HitRates.of(np.array([0.5, 0.5, 0.9]), hits[:3], 1, np.array([2.0, 1.0, 3]))
     np.testing.assert_allclose(ties.score, [(3 * 0.5 + 3 * 0.9) / 6])
     np.testing.assert_allclose(ties.rate, [5 / 6])
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e307])
+def test_the_unit_of_weights_is_no_matter(unit):
+    score, hits = np.array([0.2, 0.4, 0.6, 0.8]), np.array([True, False, True, True])
+    weights = np.array([6.0, 3.0, 1.0, 2.0])
+    of_unit, of_one = (
+        HitRates.of(score, hits, 2, part) for part in (unit * weights, weights)
+    )
+    for name in ("score", "rate", "low", "high", "share"):
+        np.testing.assert_allclose(getattr(of_unit, name), getattr(of_one, name))
 
 
 def test_a_rate_is_at_most_one_also_where_weights_are_rounded():

@@ -65,7 +65,7 @@ def test_folds_test_on_labeled_rows_and_train_on_the_rest(cv):
     assert_array_equal(np.sort(np.concatenate(tested)), labeled)
 
 
-@pytest.mark.parametrize("as_table", [pd.DataFrame, pl.DataFrame, sp.csr_array, list])
+@pytest.mark.parametrize("as_table", [pd.DataFrame, pl.DataFrame, sp.coo_array, list])
 @pytest.mark.parametrize("as_labels", [pd.Series, pl.Series, list])
 def test_containers_do_not_matter(as_table, as_labels):
     X, y = table()

@@ -916,7 +916,9 @@ def test_marks_in_labels_warn(table, teacher):
         pytest.warns(UserWarning, match="unlabeled_label='-1' is in no row of y"),
     ):
         quick(teacher, unlabeled_label="-1").fit(X, y - 1 + (y > 0), X_unlabeled=pool)
-    for mark in ("nan", "", "?"):
+    with pytest.raises(ValueError, match="besides unlabeled_label=0"):
+        quick(teacher, unlabeled_label=0).fit(X, y > 0, X_unlabeled=pool)
+    for mark in ("nan", "", "?", "unlabeled"):
         with pytest.warns(UserWarning, match=f"class '{re.escape(mark)}'"):
             quick(teacher).fit(X, np.where(y > 0, mark, "b"), X_unlabeled=pool)
 

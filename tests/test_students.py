@@ -1,11 +1,13 @@
 """Students: their forms, their training, their prediction."""
 
+import datetime
 import warnings
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, TransformerMixin, clone
@@ -802,8 +804,15 @@ def test_a_gate_that_is_declared_last_gives_logits(table):
         def forward(self, X):
             return self.out(self.gate(self.hidden(X)))
 
-    student = TorchStudent(Gated, max_epochs=1, random_state=0).fit(*table[:2])
-    assert student.predict_proba(table[2]).shape == (len(table[2]), 3)
+    class FromZero(Gated):
+        def __init__(self, n_features: int, n_classes: int) -> None:
+            super().__init__(n_features, n_classes)
+            nn.init.zeros_(self.out.weight)
+            nn.init.zeros_(self.out.bias)
+
+    for module in (Gated, FromZero):
+        student = TorchStudent(module, max_epochs=1, random_state=0).fit(*table[:2])
+        assert student.predict_proba(table[2]).shape == (len(table[2]), 3)
 
 
 def test_mapped_rows_may_be_encoded_as_sparse_ones(table, tmp_path):
@@ -818,13 +827,57 @@ def test_mapped_rows_may_be_encoded_as_sparse_ones(table, tmp_path):
     assert_allclose(of_mapped, of_array, atol=1e-5)
 
 
-def test_dates_are_no_numbers():
-    pd = pytest.importorskip("pandas")  # `make package` tests without extras
-    days = pd.DataFrame({"day": pd.to_datetime(["2026-01-01", None] * 10)})
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_dates_are_no_numbers(library):
+    frame = pytest.importorskip(library).DataFrame  # `make package` has no extras
+    days = [datetime.datetime(2026, 1, 1), datetime.datetime(2026, 1, 2)] * 10
+    # Beside numbers, polars makes numbers of them.
+    table = frame({"day": days, "number": np.arange(20.0)})
     with pytest.raises(ValueError, match=r"takes numbers only.*dates or times"):
         TorchStudent(nn.Linear, preprocessor=FunctionTransformer()).fit(
-            days, np.arange(20) % 2
+            table, np.arange(20) % 2
         )
+    of_sparse = MLPStudent((4,), max_epochs=1).fit(
+        sp.csr_matrix(np.eye(20)[:, :2]), np.arange(20) % 2
+    )
+    with (
+        pytest.warns(UserWarning, match="feature names"),
+        pytest.raises(TypeError, match="'day' holds dates or times"),
+    ):
+        of_sparse.predict(table)
+
+
+def test_a_net_with_lazy_layers_learns(table):
+    net = NeuralNetClassifier(
+        nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.LazyLinear(3)),
+        criterion=nn.CrossEntropyLoss,
+        max_epochs=20,
+        lr=0.1,
+        verbose=0,
+    )
+    X, y, _ = table
+    assert SkorchStudent(net, random_state=0).fit(X, y).score(X, y) > 0.6
+
+
+def test_what_an_earlier_fit_has_preprocessed_by_is_forgotten(table):
+    student = MLPStudent((4,), preprocessor=StandardScaler(), max_epochs=1)
+    student.fit(*table[:2])
+    assert hasattr(student, "preprocessor_")
+    student.set_params(preprocessor=None).fit(*table[:2])
+    assert not hasattr(student, "preprocessor_")
+
+
+def test_what_keeps_a_network_from_being_built_is_explained(table):
+    X, y, _ = table
+    nets = (
+        nn.Flatten(),  # without a parameter
+        NeuralNetClassifier(nn.Linear, criterion=nn.CrossEntropyLoss, verbose=0),
+    )
+    for net in nets:
+        with pytest.raises((ValueError, TypeError)) as caught:
+            as_student(net).fit(X, y)
+        (note,) = caught.value.__notes__
+        assert "could not be built" in note
 
 
 def test_early_stopping_holds_out_labels_where_there_is_no_pool(table):

@@ -7,6 +7,10 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse as sp
+import torch
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.naive_bayes import GaussianNB
 from torch import nn
 
 from sklearn_slam import SLaMDistiller
@@ -317,6 +321,22 @@ def test_columns_of_one_name_are_named():
 def test_arrays_of_dates_are_refused(dtype):
     with pytest.raises(TypeError, match=rf"X holds dates or times \({dtype[:-3]}"):
         SLaMDistiller().fit(np.eye(4, dtype=int).astype(dtype), [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize("X", [{"a": [1, 2]}, [{"a": 1}, {"a": 2}]])
+def test_records_are_to_be_made_a_frame(X):
+    with pytest.raises(TypeError, match=r"pass pandas.DataFrame\(...\) of it"):
+        SLaMDistiller().fit(X, [0, 1])
+
+
+def test_tensors_are_arrays():
+    X = np.random.RandomState(0).normal(size=(120, 3))
+    y = (X[:, 0] > 0).astype(int)
+    slam = SLaMDistiller(GaussianNB(), max_epochs=2, peers=False, random_state=0)
+    of_arrays = clone(slam).fit(X[:40], y[:40], X_unlabeled=X[40:]).predict_proba(X)
+    tensor = torch.from_numpy(X)
+    slam.fit(tensor[:40], torch.from_numpy(y[:40]), X_unlabeled=tensor[40:])
+    assert_array_equal(slam.predict_proba(tensor), of_arrays)
 
 
 def test_what_a_module_makes_of_missing_values_is_told():

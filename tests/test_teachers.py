@@ -33,6 +33,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import (
+    FixedThresholdClassifier,
     GridSearchCV,
     GroupKFold,
     KFold,
@@ -42,7 +43,7 @@ from sklearn.model_selection import (
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MaxAbsScaler
+from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from sklearn.utils import get_tags
 from sklearn.utils.parallel import Parallel
@@ -759,6 +760,31 @@ def test_a_teacher_may_return_nothing_from_fit(table):
         quick(teacher).fit(X, y, X_unlabeled=pool) for teacher in (Odd(), GaussianNB())
     )
     assert_array_equal(odd.predict_proba(pool), even.predict_proba(pool))
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda model, X, y: model,
+        lambda model, X, y: make_pipeline(StandardScaler(), model),
+        lambda model, X, y: FrozenEstimator(model.fit(X, y)),
+    ],
+)
+def test_a_threshold_is_no_part_of_what_is_distilled(table, wrapped):
+    X, y, pool = table
+    teacher = wrapped(FixedThresholdClassifier(GaussianNB(), threshold=0.2), X, y > 0)
+    with pytest.warns(UserWarning, match="decides by a threshold of its own"):
+        slam = quick(teacher).fit(X, y > 0, X_unlabeled=pool)
+    threshold = FixedThresholdClassifier(FrozenEstimator(slam), threshold=0.2)
+    predicted = threshold.fit(X, y > 0).predict(pool)
+    assert_array_equal(predicted, slam.predict_proba(pool)[:, 1] >= 0.2)
+
+
+def test_what_is_no_teacher_is_named_in_few_words(table):
+    X, y, pool = table
+    with pytest.raises(TypeError, match="go into fit as teacher_proba") as caught:
+        quick(np.full((5_000, 3), 1 / 3)).fit(X, y, X_unlabeled=pool)
+    assert len(str(caught.value)) < 400
 
 
 def test_what_is_no_classifier_is_named(table):
