@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from joblib import Memory
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import log_loss, recall_score, roc_auc_score
 from sklearn.utils.validation import check_memory
 
 from sklearn_slam._base import BaseDistiller
@@ -69,7 +69,9 @@ def distillation_report(
         A row for each of "teacher", "labels only", "plain distillation" and "SLaM"
         (the distiller), with the columns
 
-        - ``accuracy``;
+        - ``accuracy``, of the most likely class: a teacher's own threshold is left out;
+        - ``balanced_accuracy``: the mean over the classes of ``y_test`` of how many of
+          a class are found;
         - ``roc_auc``: of two classes, or the mean over one class against the rest;
           NaN where ``y_test`` lacks a class;
         - ``log_loss``: in float32, which bounds the loss of a row alike for all;
@@ -286,6 +288,9 @@ def measure_quality(
         )
     return {
         "accuracy": float(np.mean(top == codes)),
+        "balanced_accuracy": recall_score(
+            codes, top, labels=np.unique(codes), average="macro"
+        ),
         "roc_auc": float(roc_auc),
         "log_loss": log_loss(codes, proba, labels=columns),
         "calibration_error": expected_calibration_error(codes, proba, labels=columns),

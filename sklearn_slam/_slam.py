@@ -97,7 +97,7 @@ class SLaMDistiller(BaseDistiller):
     top_k : {"auto"} or int, default="auto"
         The true class is assumed to be among the teacher's k most likely: a number
         of at least 2, or, row by row, the least that reaches ``top_k_accuracy``.
-        Without effect on hard labels in the form that is not normalized.
+        With ``normalize=False`` and hard labels it changes nothing.
     top_k_accuracy : float, default=0.9
         Probability in (0, 1] that ``top_k="auto"`` reaches for.
     normalize : bool, default=False

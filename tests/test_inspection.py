@@ -13,7 +13,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
@@ -44,7 +44,14 @@ from sklearn_slam import (
 )
 from sklearn_slam.metrics import HitRates
 
-QUALITY = ["accuracy", "roc_auc", "log_loss", "calibration_error", "agreement"]
+QUALITY = [
+    "accuracy",
+    "balanced_accuracy",
+    "roc_auc",
+    "log_loss",
+    "calibration_error",
+    "agreement",
+]
 LATENCY = ["row_us", "row_us_p99", "batch_us", "batch_us_p99"]
 
 
@@ -312,6 +319,9 @@ def test_report_measures_what_scikit_learn_measures(table, teacher, two_threads)
     proba = slam.predict_proba(X[60:])
     measured = report.loc["SLaM"]
     assert measured["accuracy"] == pytest.approx(slam.score(X[60:], y[60:]))
+    assert measured["balanced_accuracy"] == pytest.approx(
+        balanced_accuracy_score(y[60:], slam.predict(X[60:]))
+    )
     assert measured["log_loss"] == pytest.approx(log_loss(y[60:], proba))
     assert measured["roc_auc"] == pytest.approx(
         roc_auc_score(y[60:], proba, multi_class="ovr")
