@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import numbers
+from collections.abc import Iterator
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -286,6 +287,28 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             accuracy_score(labels, predicted[has_label], sample_weight=weights)
         )
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return parameters, without those of a fitted teacher, which are not set.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to return those of an unfitted teacher and of the student, too.
+
+        Returns
+        -------
+        params : dict
+            Values by name.
+        """
+        params = super().get_params(deep)
+        if deep and arrives_fitted(self.teacher):
+            params = {
+                name: value
+                for name, value in params.items()
+                if not name.startswith("teacher__")
+            }
+        return params
+
     def set_params(self, **params: Any) -> Self:
         """Set parameters; those of a fitted teacher are refused.
 
@@ -389,6 +412,8 @@ class BaseDistiller(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
             raise ValueError(
                 f"n_jobs must be None or an integer but 0, got {self.n_jobs!r}."
             )
+        if isinstance(self.cv, Iterator):
+            raise ValueError("cv must be good for more than one fit: pass list(cv).")
         if not isinstance(self.calibrate, bool | np.bool_):
             raise ValueError(
                 f"calibrate must be True or False, got {self.calibrate!r}."

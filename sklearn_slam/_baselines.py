@@ -295,7 +295,7 @@ class SemiparametricDistiller(BaseDistiller):
     The student's log-probabilities are fitted by squared error to the teacher's. On
     labeled rows, where cross-fitted probabilities p are known beside the label y,
     the target is ``log p + correction * (y - p) / max(p, min_proba)``: to first
-    order, the teacher's error has no influence on the mean of the loss.
+    order, the teacher's error has no influence on the mean of their loss.
 
     Reconstructed from the paper: its own bound on the correction is chosen by
     another rule, and its rows are all labeled.
@@ -376,8 +376,11 @@ class SemiparametricDistiller(BaseDistiller):
         )
         y = np.arange(labeled.shape[1]) == knowledge.task.codes[:, None]
         correction = self.correction * (y - labeled) / labeled.clip(self.min_proba)
-        wanted = (np.log(labeled) + correction, np.log(pool))
-        return Objective(_semiparametric_loss, {"wanted": wanted})
+        of_labeled, of_pool = np.log(labeled) + correction, np.log(pool)
+        if knowledge.task.rows.labels_join:
+            # Labeled rows end the pool, and are the same there.
+            of_pool[-len(of_labeled) :] = of_labeled
+        return Objective(_semiparametric_loss, {"wanted": (of_labeled, of_pool)})
 
 
 @document_like(SLaMDistiller)

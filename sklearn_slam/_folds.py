@@ -26,14 +26,21 @@ def times_tested(folds: Folds, n_rows: int) -> NDArray[np.float32]:
     return times
 
 
+def that_weigh(folds: Folds, weights: NDArray[np.float64] | None) -> Folds:
+    """Return folds without training rows of weight 0."""
+    if weights is None:
+        return folds
+    return [(train[weights[train] > 0], test) for train, test in folds]
+
+
 def fault_of_folds(folds: Folds, y: NDArray[Any]) -> str | None:
     """Say why folds cannot serve for out-of-fold predictions; None where they can."""
     for train, _ in folds:
         if len(np.unique(y[train])) < 2:
             return (
-                "A fold of cv has one class only among its training rows; label at "
-                "least two rows of each class, use fewer folds, or pass a fitted "
-                "teacher (and peers=False)."
+                "A fold of cv has one class only among its training rows (those that "
+                "weigh more than 0); label at least two rows of each class, use fewer "
+                "folds, or pass a fitted teacher (and peers=False)."
             )
     n_missed = np.count_nonzero(times_tested(folds, len(y)) == 0)
     if n_missed:

@@ -62,10 +62,7 @@ class Task:
 
     @cached_property
     def folds(self) -> Folds:
-        """Folds of the labeled rows: when asked, since not every fit needs them.
-
-        They are made once, since ``cv`` may be a generator.
-        """
+        """Folds of the labeled rows: when asked, since not every fit needs them."""
         rows, groups = self.rows, self.groups
         groups = None if groups is None else np.asarray(groups)[rows.labeled_at]
         return make_folds(self.cv, rows.X_labeled, rows.labels, groups, self.seed)
@@ -107,7 +104,9 @@ def label_with_teacher(
     given, given_beside = _align_given(task, teacher, given, given_beside)
     known_by: Any = None
     if not task.keeps_teacher:
-        teacher = _settle_unfitted(task, teacher, given, given_beside, seeded)
+        asks = given is None or (given_beside is None and len(rows.beside_rows))
+        if asks:
+            teacher = _settle_unfitted(task, teacher, given, given_beside, seeded)
         known_by = teacher, rows.X_labeled, rows.labels, rows.weights
     ask = partial(_ask, task, known_by=known_by, progress=progress)
     if given is not None:
@@ -126,7 +125,6 @@ def label_with_teacher(
             progress=progress,
         )
     if not task.keeps_teacher:
-        asks = given is None or (given_beside is None and len(rows.beside_rows))
         teacher = _fit_on_all(memory, known_by, progress) if asks else None
     if given is None:
         of_unlabeled = ask(teacher, rows.unlabeled_rows, "the unlabeled rows of X")
@@ -152,7 +150,7 @@ def _settle_unfitted(
         teacher = default_teacher(rows.X, task.seed)
     elif seeded:
         teacher = with_random_state(clone(teacher), task.seed)
-    if given is None and rows.weights is not None:
+    if rows.weights is not None:
         counted = np.unique(rows.labels[rows.weights > 0])
         check_two_classes(counted, " where sample_weight is positive")
         warn_unless_weighted(teacher)

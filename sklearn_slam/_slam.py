@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sklearn_slam._base import BaseDistiller
 from sklearn_slam._baseline_losses import VariationalDistance
-from sklearn_slam._folds import fault_of_folds
+from sklearn_slam._folds import fault_of_folds, that_weigh
 from sklearn_slam._knowledge import Knowledge, Objective
 from sklearn_slam._labeling import Task
 from sklearn_slam._losses import ClosedForm, Differentiated, mixing_gradient
@@ -110,8 +110,9 @@ class SLaMDistiller(BaseDistiller):
         probabilities, with the exponents that minimize the log-loss of the labeled
         rows, predicted out of fold.
         "auto" asks them where ``alpha`` is "isotonic" (a given alpha speaks of the
-        teacher's own labels), 50 to 10,000 rows are labeled and no ``class_weight`` or
-        the like of the teacher would be undone by models without. They see what the
+        teacher's own labels), 50 to 10,000 rows are labeled, two classes have two rows
+        each, ``cv`` tests on every row, and no ``class_weight`` or the like of the
+        teacher would be undone by models without. They see what the
         student's preprocessing makes of the rows; none are asked where that learns
         from labels.
     vid_weight : {"auto"} or float, default="auto"
@@ -347,8 +348,7 @@ class SLaMDistiller(BaseDistiller):
         few, many = LABELED_FOR_PEERS
         if self.alpha != "isotonic" or second < 2 or not few <= learned.sum() <= many:
             return False
-        folds = [(train[learned[train]], test) for train, test in task.folds]
-        return fault_of_folds(folds, codes) is None
+        return fault_of_folds(that_weigh(task.folds, weights), codes) is None
 
     def _choose_labels(
         self,
@@ -442,10 +442,12 @@ class SLaMDistiller(BaseDistiller):
             alpha_min=alpha_min,
             normalize=self.normalize,
         )
-        if isinstance(self.alpha, numbers.Real) and (alpha > wanted).any():
+        if self.alpha != "isotonic" and (raised := alpha > wanted).any():
+            given = self.alpha if isinstance(self.alpha, numbers.Real) else "function"
             warn(
-                f"alpha={self.alpha} is raised to {alpha.max():.3g}: alpha_min is "
-                f"{self.alpha_min!r}, and mixing needs alpha above "
+                f"alpha={given} is raised to {alpha[raised].max():.3g} on "
+                f"{raised.mean():.0%} of the pool: alpha_min is {self.alpha_min!r}, "
+                "and mixing needs alpha above "
                 f"{'1 / k' if self.normalize else '1 / 2'}."
             )
         if self.top_k != "auto" and (k > wanted_k).any():

@@ -35,7 +35,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from sklearn_slam._encoding import OrdinalColumns
-from sklearn_slam._folds import Folds, check_folds, times_tested
+from sklearn_slam._folds import Folds, check_folds, that_weigh, times_tested
 from sklearn_slam._progress import Progress
 from sklearn_slam._repeatable import cached
 from sklearn_slam._rows import (
@@ -336,6 +336,8 @@ def default_teacher(X: Any, random_state: int) -> Any:
         encoder = OrdinalColumns(categorical)
         model = HistGradientBoostingClassifier(
             categorical_features=list(range(len(categorical))) or None,
+            # On many rows "auto" would hold some out, of each class at least two.
+            early_stopping=False,
             random_state=random_state,
         )
     if get_config()["enable_metadata_routing"]:
@@ -521,8 +523,7 @@ def cross_fit(
     proba : ndarray of float32, shape (n_labeled, n_classes)
         Averaged where a row is in several test parts.
     """
-    if sample_weight is not None:
-        folds = [(train[sample_weight[train] > 0], test) for train, test in folds]
+    folds = that_weigh(folds, sample_weight)
     check_folds(folds, y)
     # Not all of joblib's backends can hand results over one by one.
     backend, _ = get_active_backend()

@@ -24,7 +24,7 @@ from skorch.callbacks import Callback, EpochTimer
 from skorch.helper import predefined_split
 from skorch.utils import get_map_location
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from sklearn_slam._losses import Differentiated, LossFunction
 from sklearn_slam._rows import Rows
@@ -354,6 +354,13 @@ class TensorBatches:
             yield data.source.batch(rows)
 
 
+def batches_in_order(dataset: Dataset, **options: Any) -> Any:
+    """Return batches of held-out rows, and of what else a callback may predict."""
+    if isinstance(dataset, TrainingSet):
+        return TensorBatches(dataset, **options)
+    return DataLoader(dataset, **options)
+
+
 def _draw(rows: Tensor, size: int, generator: torch.Generator) -> Tensor:
     """Draw rows in random order, each again only when all have been drawn."""
     if not size:
@@ -539,7 +546,7 @@ def install(
         criterion=criterion.itself,
         iterator_train=TensorBatches,
         iterator_train__shuffle=True,
-        iterator_valid=TensorBatches,
+        iterator_valid=batches_in_order,
         iterator_valid__shuffle=False,
         train_split=None if held_out is None else predefined_split(held_out),
     )

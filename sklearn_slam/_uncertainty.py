@@ -19,6 +19,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 
 from sklearn_slam._rows import Rows, is_frame, own_copy
+from sklearn_slam._validation import align_proba
 
 AVERAGES = (
     BaggingClassifier,
@@ -88,18 +89,18 @@ def _members(model: Any, n_passes: int) -> list[Callable[[Any], NDArray[Any]]]:
     if getattr(model, "_dropout", None):
         return [model._predict_with_dropout] * n_passes
     members = model.estimators_ if isinstance(model, AVERAGES) else []
-    if len(members) < 2 or not all(
-        len(member.classes_) == len(model.classes_) and hasattr(member, "predict_proba")
-        for member in members
-    ):
+    if len(members) < 2 or not all(hasattr(m, "predict_proba") for m in members):
         return []
+    classes = np.arange(len(model.classes_))
     features = getattr(model, "estimators_features_", [None] * len(members))
 
     def ask(member: Any, columns: Any, table: Any) -> NDArray[Any]:
         # Forests and bagging hand their members arrays, a vote the table itself.
         if is_frame(table) and not hasattr(member, "feature_names_in_"):
             table = check_array(table, dtype=None, ensure_all_finite=False)
-        return member.predict_proba(table if columns is None else table[:, columns])
+        said = member.predict_proba(table if columns is None else table[:, columns])
+        # Members have learned numbers of classes, some of them not of all.
+        return align_proba(said, member.classes_.astype(np.intp), classes)
 
     return [
         partial(ask, member, columns)

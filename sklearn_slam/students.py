@@ -363,7 +363,7 @@ class SkorchStudent(BaseStudent):
     epochs are kept. Our loss takes its criterion's place, tensor batches that of
     its data loaders, a tenth of the pool (without one, of the labeled rows) that of
     its ``train_split``, if it has any. Its scoring callbacks see probabilities and the
-    most likely class of each label.
+    most likely class of each label; they need ``use_caching``, which is their default.
 
     Parameters
     ----------

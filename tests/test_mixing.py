@@ -60,7 +60,7 @@ def known(
     labeled, pool = np.asarray(labeled, np.float32), np.asarray(pool, np.float32)
     codes = np.asarray(codes)
     weights = None if weights is None else np.asarray(weights, float)
-    rows = Namespace(weights=weights)
+    rows = Namespace(weights=weights, labels_join=False)
     classes = np.arange(labeled.shape[1])
     return Knowledge(
         task=Namespace(rows=rows, classes=classes, codes=codes),

@@ -23,6 +23,7 @@ from sklearn_slam import (
     SLaMDistiller,
     _peers,
     _slam,
+    _student,
 )
 from sklearn_slam._peers import _combined_out_of_fold, label_with_peers
 from sklearn_slam._progress import Progress
@@ -288,6 +289,7 @@ def test_a_mapped_pool_and_blocks_of_it(table, teacher, tmp_path, monkeypatch):
     X, y, pool = table
     np.save(tmp_path / "pool.npy", pool)
     mapped = np.load(tmp_path / "pool.npy", mmap_mode="r")
+    monkeypatch.setattr(_student, "LAZY_BYTES", 0)
     labels = {}
 
     def recorded(*args, **params):

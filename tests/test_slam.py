@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_digits
 from sklearn.ensemble import (
+    BaggingClassifier,
     ExtraTreesClassifier,
     RandomForestClassifier,
     StackingClassifier,
@@ -45,8 +46,10 @@ from sklearn_slam import (
     TorchStudent,
     UnlabeledPool,
     WeightedDistiller,
+    _student,
 )
 from sklearn_slam._student import BaseStudent
+from sklearn_slam._training import DenseRows, LazyRows
 
 
 class SmallNet(nn.Sequential):
@@ -264,7 +267,7 @@ def test_rows_that_weigh_nothing_count_in_no_share(table, taught, teacher):
 
 @pytest.mark.parametrize("alpha", ["isotonic", 0.6, lambda margin: 0.6 + 0 * margin])
 @pytest.mark.parametrize("normalize", [False, True])
-@pytest.mark.filterwarnings("ignore:alpha=0.6 is raised to 0.8")
+@pytest.mark.filterwarnings("ignore:alpha=.* is raised to 0.8")
 def test_the_bound_on_alpha_holds_for_every_source(table, taught, alpha, normalize):
     X, y, pool = table
     # Right in three rows of five, so that no estimate exceeds .8 everywhere.
@@ -700,12 +703,45 @@ def test_sparse_text():
     assert slam.score(X[60:], y[60:]) > 0.95
 
 
-def test_memory_mapped_rows_equal_rows_in_memory(table, teacher, tmp_path):
+def test_memory_mapped_rows_equal_rows_in_memory(table, teacher, tmp_path, monkeypatch):
     X, y, pool = table
     np.save(tmp_path / "pool.npy", pool)
     mapped = np.load(tmp_path / "pool.npy", mmap_mode="r")
-    fits = [quick(teacher).fit(X, y, X_unlabeled=rows) for rows in (pool, mapped)]
-    assert_allclose(fits[0].predict_proba(X), fits[1].predict_proba(X), atol=1e-6)
+    trained_on = []
+
+    def recorded(student, source, *args):
+        trained_on.append(type(source))
+        return learn(student, source, *args)
+
+    learn = BaseStudent._learn
+    monkeypatch.setattr(BaseStudent, "_learn", recorded)
+    probas = []
+    for rows, least in ((pool, 0), (mapped, 0), (mapped, mapped.nbytes)):
+        monkeypatch.setattr(_student, "LAZY_BYTES", least)
+        slam = quick(teacher).fit(X, y, X_unlabeled=rows)
+        probas.append(slam.predict_proba(X))
+    # Small tables are read whole, wherever they lie.
+    assert trained_on == [DenseRows, LazyRows, DenseRows]
+    for proba in probas[1:]:
+        assert_allclose(proba, probas[0], atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:There are no unlabeled rows")
+def test_parameters_of_a_fitted_teacher_are_none_of_the_distillers(table):
+    X, _, pool = table
+    fitted = RandomForestClassifier(5, random_state=0).fit(pool, pool[:, 0] > 0)
+    slam = quick(fitted)
+    assert not any(name.startswith("teacher__") for name in slam.get_params())
+    assert "teacher__n_estimators" in quick(RandomForestClassifier()).get_params()
+    slam.set_params(**slam.get_params())
+    given = {"X_unlabeled": UnlabeledPool(pool)}
+    with config_context(enable_metadata_routing=True):
+        bagged = BaggingClassifier(slam, 2, random_state=0)
+        bagged.fit(X, X[:, 0] > 0, **given)
+    assert bagged.score(pool, pool[:, 0] > 0) > 0.5
+    # A distiller of a fitted teacher, within a teacher whose seeds are settled.
+    twice = quick(quick(fitted), cv=2).fit(X, X[:, 0] > 0, X_unlabeled=pool)
+    assert twice.score(pool, pool[:, 0] > 0) > 0.5
 
 
 def test_memory_keeps_what_the_teacher_said(table, tmp_path):
@@ -942,10 +978,11 @@ def test_a_top_k_that_is_too_small_warns(table):
         slam.fit(X, y, X_unlabeled=pool)
 
 
-def test_alpha_below_the_bound_warns(table, teacher):
+@pytest.mark.parametrize("alpha", [0.3, lambda margin: 0.3 + 0.0 * margin])
+def test_alpha_below_the_bound_warns(table, teacher, alpha):
     X, y, pool = table
-    with pytest.warns(UserWarning, match="is raised to"):
-        quick(teacher, alpha=0.3).fit(X, y, X_unlabeled=pool)
+    with pytest.warns(UserWarning, match="is raised to 0.52 on 100% of the pool"):
+        quick(teacher, alpha=alpha).fit(X, y, X_unlabeled=pool)
 
 
 def test_digits_are_distilled():

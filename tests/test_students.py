@@ -29,6 +29,7 @@ from sklearn_slam import (
     SLaMDistiller,
     TorchStudent,
     _module_student,
+    _student,
 )
 from sklearn_slam._lesson import Lesson, Split
 from sklearn_slam._progress import Progress
@@ -641,6 +642,27 @@ def test_scoring_callbacks_see_probabilities(table):
         seen.clear()
 
 
+def test_callbacks_may_predict_rows_of_their_own(table):
+    rows, seen = table[0][:7].astype(np.float32), []
+
+    class Watch(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            seen.append(net.predict_proba(rows))
+
+    net = NeuralNetClassifier(
+        nn.Linear,
+        module__in_features=8,
+        module__out_features=3,
+        criterion=nn.CrossEntropyLoss,
+        max_epochs=2,
+        callbacks=[Watch()],
+        verbose=0,
+    )
+    slam = distill(table, net, calibrate=False)
+    assert len(seen) == 2
+    assert_allclose(seen[-1], slam.predict_proba(rows), atol=1e-6)
+
+
 class OwnNet(NeuralNetClassifier):
     """A subclass in skorch's usual form."""
 
@@ -815,7 +837,8 @@ def test_a_gate_that_is_declared_last_gives_logits(table):
         assert student.predict_proba(table[2]).shape == (len(table[2]), 3)
 
 
-def test_mapped_rows_may_be_encoded_as_sparse_ones(table, tmp_path):
+def test_mapped_rows_may_be_encoded_as_sparse_ones(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(_student, "LAZY_BYTES", 0)
     X, y, pool = (np.round(part).clip(-2, 2) for part in table)
     np.save(tmp_path / "pool.npy", pool)
     mapped = np.load(tmp_path / "pool.npy", mmap_mode="r")

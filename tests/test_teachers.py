@@ -817,6 +817,30 @@ def test_weights_under_routing_go_where_they_are_taken(table):
                 quick(teacher).fit(X, y, **given)
 
 
+def test_weights_are_checked_where_the_teacher_is_asked_about_the_pool_only(table):
+    X, y, pool = table
+    proba = 0.1 + 0.8 * np.eye(2)[(y > 0).astype(int)]
+    given = {"teacher_proba": proba, "X_unlabeled": pool}
+    first = (y > 0) == (y > 0)[0]
+    with pytest.raises(ValueError, match=r"one class only .* where sample_weight"):
+        quick(GaussianNB()).fit(X, y > 0, sample_weight=1.0 * first, **given)
+    with pytest.warns(UserWarning, match="does not reach the teacher"):
+        quick(KNeighborsClassifier()).fit(
+            X, y > 0, sample_weight=np.ones(len(X)), **given
+        )
+
+
+def test_the_default_teacher_holds_nothing_out():
+    # Beyond 10,000 rows boosting would, at least two of each class.
+    assert default_teacher(np.zeros((3, 1)), 0)[-1].early_stopping is False
+
+
+def test_folds_are_good_for_more_than_one_fit(table):
+    X, y, pool = table
+    with pytest.raises(ValueError, match=r"pass list\(cv\)"):
+        quick(GaussianNB(), cv=KFold(3).split(X)).fit(X, y, X_unlabeled=pool)
+
+
 def test_labels_of_one_class_that_weigh_anything_are_refused(table):
     X, y, pool = table
     weights = (y == 0).astype(float)
