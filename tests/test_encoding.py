@@ -281,6 +281,12 @@ def test_sparse_rows_stay_sparse(form):
     assert_allclose(dense * largest, X, rtol=1e-6)
 
 
+def test_sparse_rows_are_read_where_arrays_were_fitted():
+    X = numbers(50).round()
+    encoder = fitted(X)
+    assert_array_equal(encoder.transform(sp.csr_matrix(X)), encoder.transform(X))
+
+
 def test_memory_mapped_rows_encode_like_rows_in_memory(tmp_path):
     X = numbers(50)
     np.save(tmp_path / "X.npy", X)

@@ -408,6 +408,14 @@ def test_longer_rows_of_a_stream_are_pulled_back():
     assert_allclose(far.coef_, rim.coef_)
 
 
+def test_a_row_is_left_to_learn_from():
+    halfspace = HalfspaceClassifier(
+        noise_rate=0.1, iterate="best", validation_fraction=0.9, random_state=0
+    )
+    X = np.array([[1.0, 0.0], [-1.0, 0.0]])
+    assert_array_equal(halfspace.fit(X, [1, 0]).predict(X), [1, 0])
+
+
 def test_stream_continues_after_fit_and_fit_starts_anew():
     X, signs = gaussian(300, np.random.default_rng(17))
     halfspace = HalfspaceClassifier(noise_rate=0.1, random_state=0).fit(X, signs)
