@@ -25,6 +25,7 @@ from sklearn_slam._rows import (
     is_numeric,
     is_temporal,
 )
+from sklearn_slam._warn import warn
 
 MAX_CATEGORIES = 1_024
 """Categories kept of a column, the most frequent; others count as unknown."""
@@ -36,10 +37,12 @@ LEAST_SINGLES, SINGLE_SHARE = 50, 0.5
 """Number, and share, of values that occur once beyond which a column looks like text or
 names, not like categories."""
 
+LEAST_UNKNOWN = 10
+"""Values of a column to predict, all of them unknown, that are no chance."""
+
 SMOOTH_CLIP = 3.0
 """Scaled numbers z become z / sqrt(1 + (z / 3)^2): linear in the bulk, bounded by
 3 in the tails, so that one outlier does not rule the network."""
-
 
 MAX_BINNED = 1_024
 """Numbers at most that bins add to a row; wider tables have fewer bins a column."""
@@ -231,8 +234,26 @@ class TableEncoder(Coded):
         for place, (name, codes) in enumerate(self.codes_.items(), self.n_numeric_):
             encoded[:, place] = _encode_categories(named[name], codes)
             if not encoded[:, place].any():
-                _refuse_other_kind(named[name], name, codes)
+                self._question(named[name], name)
         return encoded
+
+    def _question(self, column: Any, name: Any) -> None:
+        """Raise, or warn, where none of a column's values is known."""
+        values = [value for value in column.to_list() if not is_missing(value)]
+        codes = self.codes_[name]
+        found, known = _kind(values), _kind(codes)
+        if found and known and found != known:
+            raise ValueError(
+                f"Column {name!r} held {known} at fit and now holds {found} of dtype "
+                f"{column.dtype}; convert it to {known}."
+            )
+        expected = codes and name not in (*self.singular_, *self.crowded_)
+        if expected and len(values) >= LEAST_UNKNOWN:
+            warn(
+                f"Column {name!r} holds no value that fit has seen, such as "
+                f"{values[0]!r} beside {next(iter(codes))!r}; all count as unknown. If "
+                "they mean the same, write them as at fit."
+            )
 
     def _columns(self, X: Any) -> dict[Any, Any]:
         """Return a frame's columns by their names at fit; they go by position.
@@ -330,17 +351,6 @@ def _numbers(X: Any, names: list[Any], named: Any = None) -> NDArray[np.float64]
         except (TypeError, ValueError):
             values[:, place] = _read_numbers(column, name)
     return values
-
-
-def _refuse_other_kind(column: Any, name: Any, codes: dict[Any, int]) -> None:
-    """Raise where none of a column's values is known because all are written anew."""
-    values = [value for value in column.to_list() if not is_missing(value)]
-    found, known = _kind(values), _kind(codes)
-    if found and known and found != known:
-        raise ValueError(
-            f"Column {name!r} held {known} at fit and now holds {found} of dtype "
-            f"{column.dtype}; convert it to {known}."
-        )
 
 
 def _kind(values: Collection[Any]) -> str | None:

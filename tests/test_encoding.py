@@ -577,6 +577,22 @@ def test_columns_of_lists_are_named():
         TableEncoder().fit(pd.DataFrame({"a": [[1], [2]]}))
 
 
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_a_column_of_unknown_values_is_named(frame):
+    encoder = TableEncoder().fit(frame({"town": ["u", "v"] * 10, "n": range(20)}))
+    with pytest.warns(UserWarning, match="'town' holds no value that fit has seen"):
+        encoded = encoder.transform(frame({"town": ["U"] * 10, "n": range(10)}))
+    assert_array_equal(encoded[:, 1], 0)
+    # Of fewer rows it may be chance, and one that is known tells how they are written.
+    encoder.transform(frame({"town": ["U"] * 9, "n": range(9)}))
+    encoder.transform(frame({"town": ["U"] * 10 + ["u"], "n": range(11)}))
+    encoder.transform(frame({"town": [None] * 10, "n": range(10)}))
+    # Names are all new, as is known since fit.
+    names = [f"name {n}" for n in range(120)]
+    of_names = TableEncoder().fit(frame({"name": names}))
+    of_names.transform(frame({"name": [name.upper() for name in names]}))
+
+
 def test_dates_in_the_place_of_text_are_named():
     days = pd.Series(["2020-01-01", "2020-01-02"] * 2)
     encoder = TableEncoder().fit(pd.DataFrame({"day": days}))

@@ -133,6 +133,7 @@ def test_a_frame_gives_the_same_from_the_graph(frame, to_frame, n_rows):
 
 
 @pytest.mark.parametrize("column", ["town", "grade"])
+@pytest.mark.filterwarnings("ignore:Column .* holds no value that fit has seen")
 def test_a_text_new_to_any_column_is_unknown_there(frame, column):
     X, y = frame
     student = fitted(X.astype({"grade": object}), y)
