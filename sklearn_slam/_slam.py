@@ -40,10 +40,9 @@ row unlikely, the mixing loss is nearly flat, on purpose; with many labels, most
 which are right, that slows learning, and this term does not. With more classes its
 matrix of classes by classes would cost more than the student."""
 
-LABELED_FOR_PEERS = 50, 10_000
+LABELED_FOR_PEERS = 50, 20_000
 """Labeled rows with which peers="auto" asks peers. How much they count is read off
-these rows, and fewer tell little; on more, they take long to learn what the teacher
-had the chance to learn."""
+these rows, and fewer tell little; of more, they take minutes to learn."""
 
 
 @ClosedForm
@@ -110,7 +109,7 @@ class SLaMDistiller(BaseDistiller):
         probabilities, with the exponents that minimize the log-loss of the labeled
         rows, predicted out of fold.
         "auto" asks them where ``alpha`` is "isotonic" (a given alpha speaks of the
-        teacher's own labels), 50 to 10,000 rows are labeled, two classes have two rows
+        teacher's own labels), 50 to 20,000 rows are labeled, two classes have two rows
         each, ``cv`` tests on every row, and no ``class_weight`` or the like of the
         teacher would be undone by models without. They see what the
         student's preprocessing makes of the rows; none are asked where that learns
