@@ -234,10 +234,10 @@ class TableEncoder(Coded):
         for place, (name, codes) in enumerate(self.codes_.items(), self.n_numeric_):
             encoded[:, place] = _encode_categories(named[name], codes)
             if not encoded[:, place].any():
-                self._question(named[name], name)
+                self._report_unknown(named[name], name)
         return encoded
 
-    def _question(self, column: Any, name: Any) -> None:
+    def _report_unknown(self, column: Any, name: Any) -> None:
         """Raise, or warn, where none of a column's values is known."""
         values = [value for value in column.to_list() if not is_missing(value)]
         codes = self.codes_[name]

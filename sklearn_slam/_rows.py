@@ -123,7 +123,9 @@ def stack_rows(tables: list[Any]) -> Any:
             if hasattr(dtype, "categories")
             and any(table[name].dtype != dtype for table in tables)
         }
-        return pd.concat([table.astype(as_category) for table in tables])
+        if as_category:
+            tables = [table.astype(as_category) for table in tables]
+        return pd.concat(tables)
     if kind == "polars":
         import polars as pl
 
