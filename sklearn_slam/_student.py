@@ -304,6 +304,8 @@ class BaseStudent(ClassifierMixin, BaseEstimator):
                     "No row of fit missed a value, or the teacher takes none; fit with "
                     "some that miss, or pass a frame, whose missing values are filled."
                 )
+            if not reset and "could not convert" in str(error):
+                error.add_note("Where fit was given a frame, pass one here, too.")
             raise
 
     def _prepare(

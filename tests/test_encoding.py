@@ -593,6 +593,18 @@ def test_a_column_of_unknown_values_is_named(frame):
     of_names.transform(frame({"name": [name.upper() for name in names]}))
 
 
+def test_an_array_of_text_in_the_place_of_a_frame_is_told():
+    X = pd.DataFrame({"town": ["u", "v"] * 10, "n": range(20)})
+    student = MLPStudent((4,), max_epochs=1).fit(X, np.arange(20) % 2)
+    with (
+        pytest.warns(UserWarning, match="valid feature names"),
+        pytest.raises(ValueError, match="could not convert string") as caught,
+    ):
+        student.predict(X.to_numpy())
+    (note,) = caught.value.__notes__
+    assert note == "Where fit was given a frame, pass one here, too."
+
+
 def test_dates_in_the_place_of_text_are_named():
     days = pd.Series(["2020-01-01", "2020-01-02"] * 2)
     encoder = TableEncoder().fit(pd.DataFrame({"day": days}))
