@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.validation import validate_data
@@ -107,7 +108,8 @@ def _check_dimensions(X: Any, name: str) -> None:
     if hasattr(X, "to_pandas"):
         raise TypeError(f"{name} is a {kind}; pass {name}.to_pandas().")
     records = isinstance(X, list | tuple) and bool(X) and isinstance(X[0], dict)
-    if isinstance(X, dict) or records:
+    # scipy's matrices of keys are dicts.
+    if records or (isinstance(X, dict) and not sp.issparse(X)):
         raise TypeError(
             f"{name} is a {kind}{' of records' * records}; pass pandas.DataFrame(...) "
             "of it."
