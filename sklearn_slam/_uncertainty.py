@@ -50,7 +50,7 @@ def ensemble_spread(
     -------
     spread : ndarray of float32, shape (n_rows, n_classes), or None
         Standard deviation of each probability; None where the teacher is no average
-        of members that predict each class, and has no dropout.
+        of members that say probabilities, and has no dropout.
     """
     model, steps = teacher, []
     while isinstance(model, Pipeline | FrozenEstimator):

@@ -60,14 +60,7 @@ def split_labels(
             f"{n_rows} rows, y has {len(y)}. It holds a label for each row of X, and "
             "none for a pool beside it."
         )
-    if y.dtype.kind == "f":
-        missing = np.isnan(y)
-    elif y.dtype.kind in "mM":
-        missing = np.isnat(y)
-    elif y.dtype == object:
-        missing = np.fromiter(map(is_missing, y), bool, len(y))
-    else:
-        missing = np.zeros(len(y), dtype=bool)
+    missing = missing_labels(y)
     if not is_missing(unlabeled_label):
         # Only labels are compared: pandas' NA answers neither yes nor no.
         missing[~missing] = np.asarray(y[~missing] == unlabeled_label, dtype=bool)
@@ -89,6 +82,17 @@ def split_labels(
         raise ValueError("Input y contains infinity; mark unlabeled rows by NaN.")
     check_classification_targets(labels)
     return ~missing, labels
+
+
+def missing_labels(y: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell which entries of an array of one dimension are NaN, NaT, None or NA."""
+    if y.dtype.kind == "f":
+        return np.isnan(y)
+    if y.dtype.kind in "mM":
+        return np.isnat(y)
+    if y.dtype == object:
+        return np.fromiter(map(is_missing, y), bool, len(y))
+    return np.zeros(len(y), dtype=bool)
 
 
 def _read_labels(y: Any) -> NDArray[Any]:

@@ -8,11 +8,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_slam._rows import is_missing
 from sklearn_slam._validation import (
     check_integer,
     check_proba,
     check_weights,
+    missing_labels,
     order_columns,
 )
 
@@ -105,8 +105,7 @@ def encode_for(
     proba : ndarray of shape (n_rows, n_classes)
     """
     y = np.asarray(y_true)
-    is_object = y.dtype == object
-    if any(map(is_missing, y.ravel())) if is_object else (y != y).any():
+    if missing_labels(y.ravel()).any():
         raise ValueError("y_true misses labels (NaN or None); leave these rows out.")
     columns = np.unique(y) if labels is None else np.atleast_1d(labels)
     proba = np.asarray(order_columns(proba, columns, "proba"))

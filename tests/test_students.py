@@ -649,15 +649,7 @@ def test_callbacks_may_predict_rows_of_their_own(table):
         def on_epoch_end(self, net, **kwargs):
             seen.append(net.predict_proba(rows))
 
-    net = NeuralNetClassifier(
-        nn.Linear,
-        module__in_features=8,
-        module__out_features=3,
-        criterion=nn.CrossEntropyLoss,
-        max_epochs=2,
-        callbacks=[Watch()],
-        verbose=0,
-    )
+    net = skorch_net(max_epochs=2, callbacks=[Watch()])
     slam = distill(table, net, calibrate=False)
     assert len(seen) == 2
     assert_allclose(seen[-1], slam.predict_proba(rows), atol=1e-6)
